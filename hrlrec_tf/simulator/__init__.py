@@ -1,0 +1,1 @@
+"""Feed simulator: users, corpus, feed (the true click model), logging policy and logs over one `WorldConfig`."""

@@ -1,0 +1,90 @@
+"""What the feed can show: items with channel, topics, tags, quality and popularity."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+
+MAX_TAGS = 3
+
+_TAG_COUNT_SHARES = (0.3, 0.4, 0.3)  # of items with 1, 2, 3 tags
+_PRIMARY_TOPIC_WEIGHT = 0.8
+_MEDIAN_LENGTH_SECONDS = dict(zip(CHANNELS, (60.0, 180.0, 600.0, 30.0), strict=True))
+_LENGTH_SPREAD = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """All items of a world, one row each.
+
+    Attributes:
+      channels: [items], index into CHANNELS.
+      topics: [items, topics], latent, weights that sum to 1.
+      tags: [items, MAX_TAGS], distinct tag indices; `tag_count` fills the places an item does not use.
+      tag_count: number of different tags in the world.
+      quality: [items], latent, about standard normal.
+      popularity: [items], chance to be drawn as a candidate, sums to 1.
+      authors: [items], index of the author.
+      length_seconds: [items], time it takes to read or watch the whole item.
+    """
+
+    channels: npt.NDArray[np.int8]
+    topics: npt.NDArray[np.float32]
+    tags: npt.NDArray[np.int16]
+    tag_count: int
+    quality: npt.NDArray[np.float32]
+    popularity: npt.NDArray[np.float64]
+    authors: npt.NDArray[np.int32]
+    length_seconds: npt.NDArray[np.float32]
+
+
+def make_corpus(config: WorldConfig, rng: np.random.Generator) -> Corpus:
+    """Draws the items of a world. Every channel has items: shares are dealt out, not drawn."""
+    dealt = np.searchsorted(np.cumsum(config.channel_shares), (np.arange(config.items) + 0.5) / config.items)
+    channels = rng.permutation(np.minimum(dealt, len(CHANNELS) - 1)).astype(np.int8)
+    topic_shares = 1.0 / np.sqrt(1.0 + np.arange(config.topics))
+    topic_shares /= topic_shares.sum()
+    primary = rng.choice(config.topics, config.items, p=topic_shares)
+    secondary = (primary + rng.integers(1, config.topics, config.items)) % config.topics
+    authors = primary * config.authors_per_topic + rng.integers(0, config.authors_per_topic, config.items)
+    author_quality = rng.standard_normal(config.topics * config.authors_per_topic)
+    quality = 0.6 * author_quality[authors] + 0.8 * rng.standard_normal(config.items)
+    # Better items are shown more, but far from always.
+    exposure = np.exp(config.popularity_spread * (0.4 * quality + 0.9 * rng.standard_normal(config.items)))
+    median_length = np.array([_MEDIAN_LENGTH_SECONDS[channel] for channel in CHANNELS])
+    return Corpus(
+        channels=channels,
+        topics=_topic_weights(primary, secondary, config.topics),
+        tags=_draw_tags(primary, secondary, config, rng),
+        tag_count=config.topics * config.tags_per_topic,
+        quality=quality.astype(np.float32),
+        popularity=exposure / exposure.sum(),
+        authors=authors.astype(np.int32),
+        length_seconds=(median_length[channels] * rng.lognormal(0.0, _LENGTH_SPREAD, config.items)).astype(np.float32),
+    )
+
+
+def _topic_weights(
+    primary: npt.NDArray[np.int64], secondary: npt.NDArray[np.int64], topics: int
+) -> npt.NDArray[np.float32]:
+    weights = np.zeros((len(primary), topics), np.float32)
+    rows = np.arange(len(primary))
+    weights[rows, primary] = _PRIMARY_TOPIC_WEIGHT
+    weights[rows, secondary] = 1.0 - _PRIMARY_TOPIC_WEIGHT
+    return weights
+
+
+def _draw_tags(
+    primary: npt.NDArray[np.int64], secondary: npt.NDArray[np.int64], config: WorldConfig, rng: np.random.Generator
+) -> npt.NDArray[np.int16]:
+    """[items, MAX_TAGS]: the first two tags name the primary topic, a third one the secondary topic."""
+    per_topic = config.tags_per_topic
+    first = rng.integers(0, per_topic, config.items)
+    second = (first + rng.integers(1, per_topic, config.items)) % per_topic  # another tag of the same topic
+    third = rng.integers(0, per_topic, config.items)
+    tags = np.stack([primary * per_topic + first, primary * per_topic + second, secondary * per_topic + third], axis=1)
+    counts = rng.choice(np.arange(1, MAX_TAGS + 1), config.items, p=_TAG_COUNT_SHARES)
+    unused = np.arange(MAX_TAGS) >= counts[:, np.newaxis]
+    return np.where(unused, config.topics * per_topic, tags).astype(np.int16)
