@@ -1,0 +1,1 @@
+"""TF-Agents agents: one DDPG agent per level, composed into HRL-Rec."""

@@ -1,0 +1,163 @@
+"""HRL-Rec: channel selector and item recommender trained together on four losses (Sec. 3.4, eq. 18)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+from tf_agents.agents import tf_agent
+from tf_agents.policies import tf_policy
+from tf_agents.trajectories import time_step as ts
+from tf_agents.utils import common
+
+from hrlrec_tf import losses
+from hrlrec_tf.agents.ddpg import LevelLosses, ListDdpgAgent
+from hrlrec_tf.agents.experience import ListExperience
+from hrlrec_tf.config import Config
+from hrlrec_tf.networks.embeddings import Batch
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.session import Embedded, embed
+
+Metrics = dict[str, tf.Tensor]
+
+
+class HrlRecInfo(NamedTuple):
+    """Extra of `LossInfo`: every loss part and health figure of a step by name, scalars."""
+
+    metrics: Metrics
+
+
+class _Parts(NamedTuple):
+    total: tf.Tensor
+    levels: dict[str, LevelLosses]
+    metrics: Metrics
+
+
+class HrlRecAgent(tf_agent.TFAgent):
+    """Composes the two levels' DDPG agents.
+
+    Every batch updates critics, encoders, click heads and embeddings on
+    5 L_channel + 5 L_item + L_ctr + L_similarity without the actors' -Q part; every `actor_period`-th batch also updates
+    the actors on it. Both levels' targets follow together.
+
+    Args:
+      model: online networks, built. target: networks of the same shape, built.
+      observation_spec: of the sessions.
+      config: all settings.
+      policies: greedy and exploring policy that rank requests.
+      train_step_counter: counts batches.
+    """
+
+    def __init__(
+        self,
+        model: HrlRecNetwork,
+        target: HrlRecNetwork,
+        observation_spec: Batch,
+        config: Config,
+        policies: tuple[tf_policy.TFPolicy, tf_policy.TFPolicy],
+        train_step_counter: tf.Variable,
+    ) -> None:
+        self.model, self.target, self._config = model, target, config
+        self.levels = {
+            level: ListDdpgAgent(
+                level, model, target, observation_spec, config.losses, config.training, train_step_counter
+            )
+            for level in ("channel", "item")
+        }
+        self.optimizer = tf.keras.optimizers.Adam(config.training.learning_rate)
+        self.actor_optimizers = {level: agent._actor_optimizer for level, agent in self.levels.items()}
+        greedy, collect = policies
+        super().__init__(
+            time_step_spec=greedy.time_step_spec,
+            action_spec=greedy.action_spec,
+            policy=greedy,
+            collect_policy=collect,
+            train_sequence_length=None,
+            num_outer_dims=1,
+            train_step_counter=train_step_counter,
+        )
+        self._follow = common.Periodically(
+            lambda: common.soft_variables_update(model.variables, target.variables, config.training.target_tau),
+            config.training.target_period,
+            "update_targets",
+        )
+
+    def _initialize(self) -> None:
+        """Sets the targets equal to the online networks."""
+        common.soft_variables_update(self.model.variables, self.target.variables, tau=1.0)
+
+    def _loss(self, experience: ListExperience, weights=None, training: bool = False) -> tf_agent.LossInfo:
+        parts = self._parts(experience, training)
+        return tf_agent.LossInfo(parts.total, HrlRecInfo(parts.metrics))
+
+    def _train(self, experience: ListExperience, weights=None) -> tf_agent.LossInfo:
+        with tf.GradientTape() as tape:
+            parts = self._parts(experience, training=True)
+        variables = self.model.trainable_variables
+        gradients = tape.gradient(parts.total, variables)
+        norm = self.levels["channel"].apply(gradients, variables, self.optimizer)
+        due = self.train_step_counter % self._config.training.actor_period == 0
+        for level, agent in self.levels.items():
+            weight = self._config.losses.beta * self._level_weight(level)
+            tf.cond(due, _actor_update(agent, parts.levels[level].states, experience.valid, weight), lambda: 0.0)
+        self.train_step_counter.assign_add(1)
+        self._follow()
+        return tf_agent.LossInfo(parts.total, HrlRecInfo({**parts.metrics, "gradient_norm": norm}))
+
+    def _parts(self, experience: ListExperience, training: bool) -> _Parts:
+        """The total of eq. 18 but for the actors' -Q part, and everything worth looking at."""
+        weights = self._config.losses
+        embedded = embed(self.model.embedding, experience.observation)
+        target_embedded = embed(self.target.embedding, experience.observation)
+        total, metrics, levels = 0.0, {}, {}
+        for level, agent in self.levels.items():
+            parts = agent.critic_losses(experience, embedded, target_embedded, training)
+            head = self.model.levels[level].click_head
+            click = losses.click_loss(head(parts.actions, embedded.items), experience.clicks, experience.valid)
+            similarity, nearest = self._similarity(level, parts.actions, embedded, experience.valid)
+            scalars = {
+                "critic_loss": parts.critic,
+                "actor_loss": agent.policy_loss(parts.states, experience.valid),
+                "click_loss": click,
+                "similarity_loss": similarity,
+                "nearest_item_similarity": nearest,
+                "q_mean": parts.q_mean,
+                "return_mean": parts.return_mean,
+                "dead_share": parts.dead_share,
+            }
+            metrics |= {f"{level}_{name}": value for name, value in scalars.items()}
+            total += self._level_weight(level) * parts.critic + weights.ctr * click + weights.similarity * similarity
+            total += weights.behaviour_cloning * parts.cloning
+            levels[level] = parts
+        total += self._config.training.embedding_l2 * self._embedding_norm(embedded, experience.valid)
+        pool = tf.reduce_sum(tf.cast(experience.valid > 0, tf.float32))
+        return _Parts(total, levels, {**metrics, "loss": total, "similarity_pool": pool})
+
+    def _level_weight(self, level: str) -> float:
+        return getattr(self._config.losses, level)
+
+    def _similarity(
+        self, level: str, actions: tf.Tensor, embedded: Embedded, valid: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Similarity loss (eq. 17); pool: the batch's valid items, at the item level those of the logged channel."""
+        pool = tf.reshape(self.model.displayed_actions(embedded), [-1, actions.shape[-1]])
+        allowed = tf.reshape(valid, [1, -1]) > 0
+        if level == "item":
+            channels = tf.reshape(embedded.channels, [-1])
+            allowed &= channels[:, tf.newaxis] == channels[tf.newaxis]
+        else:
+            allowed = tf.repeat(allowed, tf.shape(pool)[0], axis=0)
+        return losses.similarity_loss(actions, pool, allowed, valid)
+
+    def _embedding_norm(self, embedded: Embedded, valid: tf.Tensor) -> tf.Tensor:
+        """Mean squared length of the displayed items' and the users' embeddings."""
+        items = losses.masked_mean(tf.reduce_sum(tf.square(embedded.items), axis=-1), valid)
+        return items + tf.reduce_mean(tf.reduce_sum(tf.square(embedded.profile), axis=-1))
+
+
+def _actor_update(agent: ListDdpgAgent, states: tf.Tensor, valid: tf.Tensor, weight: float) -> Callable[[], tf.Tensor]:
+    return lambda: agent.update_actor(states, valid, weight)
+
+
+def as_time_step(observation: Batch) -> ts.TimeStep:
+    """Wraps request observations [B, ...] for a policy."""
+    return ts.restart(observation, batch_size=tf.shape(observation["timestamp"])[0])

@@ -1,0 +1,95 @@
+"""Ranking as TF-Agents policies: a request with candidates in, indices of the displayed candidates out."""
+
+import tensorflow as tf
+from tf_agents.policies import tf_policy
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import policy_step
+from tf_agents.trajectories import time_step as ts
+
+from hrlrec_tf import features
+from hrlrec_tf.features import FeatureSpec, Kind
+from hrlrec_tf.networks.embeddings import Batch
+from hrlrec_tf.ranking import Candidates, Ranker, Request
+
+_DTYPES = {Kind.STRING: tf.int64, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
+_TEXT = "_text"  # the string behind an id
+
+
+class RankingPolicy(tf_policy.TFPolicy):
+    """Ranks candidates; `epsilon` above 0 explores (Sec. 3.5).
+
+    Observation: transformed request, history and profile features, `candidate_*` item features [N], and the strings
+    `candidate_item_id_text`, `candidate_channel_text`, `candidate_tags_text`, `profile_channel_text`, `profile_tag_text`.
+    Action: [T] indices into the candidates, -1 where none is left. Info: everything `Ranker.rank` returns.
+
+    Args:
+      ranker: on the trained networks.
+      epsilon: share of positions drawn at random.
+    """
+
+    def __init__(self, ranker: Ranker, epsilon: float = 0.0) -> None:
+        self._ranker, self._epsilon = ranker, epsilon
+        spec = ranker.network.spec
+        length = spec.list_length
+        action_spec = tensor_spec.BoundedTensorSpec([length], tf.int32, -1, 1 << 30, "index")
+        info = {"item_id": tf.string, "channel": tf.string, "explored": tf.int64}
+        info |= dict.fromkeys(
+            ("click_probability", "q_channel", "q_item", "propensity_channel", "propensity_item"), tf.float32
+        )
+        super().__init__(
+            ts.time_step_spec(ranking_observation_spec(spec)),
+            action_spec,
+            info_spec={name: tf.TensorSpec([length], dtype) for name, dtype in info.items()},
+            name="ranking_policy",
+        )
+
+    def _variables(self) -> list[tf.Variable]:
+        return list(self._ranker.network.variables)
+
+    def _action(self, time_step: ts.TimeStep, policy_state, seed) -> policy_step.PolicyStep:
+        observation = time_step.observation
+        rows = {name: observation[features.CANDIDATE + name] for name in self._ranker.network.spec.item}
+        candidates = Candidates(
+            rows, *(observation[features.CANDIDATE + name + _TEXT] for name in ("item_id", "channel", "tags"))
+        )
+        request = Request(observation, observation["profile_channel" + _TEXT], observation["profile_tag" + _TEXT])
+        epsilon = tf.fill(tf.shape(observation["timestamp"]), self._epsilon)
+        ranked = self._ranker.rank(request, candidates, epsilon)
+        return policy_step.PolicyStep(ranked.pop("index"), policy_state, ranked)
+
+    def _distribution(self, time_step: ts.TimeStep, policy_state):
+        raise NotImplementedError("a ranking policy yields lists and their propensities, not distributions; use action")
+
+
+def session_observation_spec(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
+    """Observation of a displayed list: its session without the list's feedback."""
+    rows = {name: kind for name, kind in spec.list_rows.items() if name in (*spec.item, *features.COUNTS, "position")}
+    specs = {**_request_spec(spec)}
+    for name, kind in rows.items():
+        shape = [spec.list_length, spec.max_tags] if name == "tags" else [spec.list_length]
+        specs[name] = tf.TensorSpec(shape, _DTYPES[kind], name)
+    return specs
+
+
+def ranking_observation_spec(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
+    """Observation of a ranking request; see `RankingPolicy`."""
+    specs = _request_spec(spec)
+    for name, kind in spec.item.items():
+        shape = [None, spec.max_tags] if name == "tags" else [None]
+        specs[features.CANDIDATE + name] = tf.TensorSpec(shape, _DTYPES[kind])
+        if name in features.ITEM:
+            specs[features.CANDIDATE + name + _TEXT] = tf.TensorSpec(shape, tf.string)
+    for name in ("profile_channel", "profile_tag"):
+        specs[name + _TEXT] = tf.TensorSpec([None], tf.string)
+    return specs
+
+
+def _request_spec(spec: FeatureSpec) -> Batch:
+    """Request, history and profile features after the transform; one request's shapes."""
+    specs = {name: tf.TensorSpec([], _DTYPES[kind], name) for name, kind in spec.request.items() if name != "request_id"}
+    for name, kind in spec.history_rows.items():
+        shape = [spec.history_length, spec.max_tags] if name == "history_tags" else [spec.history_length]
+        specs[name] = tf.TensorSpec(shape, _DTYPES[kind], name)
+    for name, kind in features.PROFILE.items():
+        specs[name] = tf.TensorSpec([None], _DTYPES[kind], name)
+    return specs

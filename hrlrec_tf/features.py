@@ -1,0 +1,165 @@
+"""The one home of feature names, shapes and dtypes.
+
+A *session* is one displayed list with everything a model may know about it, stored as one tf.Example:
+
+* request features, one value each: `request_id`, `user_id`, `timestamp` (ms UTC, the list's first row) and the optional
+  `user_*` and `context_*` columns of the log;
+* list rows, `list_length` (T) values each, right-padded: what was displayed, its labels, its as-of counts;
+* history rows, `history_length` (H) values each, left-padded: the most recent impressions strictly before the list, with
+  their feedback. Their names are the row names behind `history_`;
+* the user's long-term profile before the list, of variable length: impressions and clicks so far per channel and tag.
+
+Padding rows have item id "" and count for nothing. `tags` holds `max_tags` (K) strings per row, flattened, "" where a row
+has fewer. Optional columns are found by prefix: `user_*`, `context_*`, `item_*`; strings are categorical, floats numeric.
+
+Served requests carry the same names, dense: see `FeatureSpec.serving_inputs`. There the tags of one row are one string,
+joined by `TAG_SEPARATOR`, and candidates are rows whose names stand behind `candidate_`.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Mapping
+
+TAG_SEPARATOR = "|"
+HISTORY = "history_"
+CANDIDATE = "candidate_"
+
+USER_PREFIX = "user_"
+CONTEXT_PREFIX = "context_"
+ITEM_PREFIX = "item_"
+
+
+class Kind(enum.Enum):
+    """Type of a feature's values."""
+
+    STRING = "string"
+    INT = "int"
+    FLOAT = "float"
+
+    @property
+    def absent(self) -> str | int | float:
+        """What a missing value reads as."""
+        return {"string": "", "int": 0, "float": 0.0}[self.value]
+
+
+# One value per request.
+REQUEST = {"request_id": Kind.STRING, "user_id": Kind.STRING, "timestamp": Kind.INT}
+
+# What identifies and describes an item; `item_*` columns join these.
+ITEM = {"item_id": Kind.STRING, "channel": Kind.STRING, "tags": Kind.STRING}
+
+# As-of counts of a row: the user's impressions and clicks before it, of its channel and summed over its tags. Clicks of
+# the row's own list are never counted; impressions of the list's earlier rows are.
+COUNTS = {
+    "channel_impressions": Kind.INT,
+    "channel_clicks": Kind.INT,
+    "tag_impressions": Kind.INT,
+    "tag_clicks": Kind.INT,
+}
+
+FEEDBACK = {"clicks": Kind.INT, "dwell_seconds": Kind.FLOAT}
+
+# One value per displayed row, beside ITEM, COUNTS and FEEDBACK.
+LIST_ONLY = {
+    "position": Kind.INT,
+    "weight": Kind.FLOAT,  # 1 for a row of this split, 0 for padding and for rows on the other side of a time cut
+    "new_tags_in_list": Kind.INT,  # tags no earlier row of the list has: the diversity reward's input
+    "new_tags_to_user": Kind.INT,  # tags absent from the user's long-term profile: the novelty reward's input
+    "propensity_channel": Kind.FLOAT,  # 1 where the log has none
+    "propensity_item": Kind.FLOAT,
+    "explored": Kind.INT,
+}
+HISTORY_ONLY = {"position": Kind.INT, "timestamp": Kind.INT}
+
+PROFILE = {
+    "profile_channel": Kind.STRING,
+    "profile_channel_impressions": Kind.INT,
+    "profile_channel_clicks": Kind.INT,
+    "profile_tag": Kind.STRING,
+    "profile_tag_impressions": Kind.INT,
+    "profile_tag_clicks": Kind.INT,
+}
+
+_BASE = {*REQUEST, *ITEM, *COUNTS, *FEEDBACK, *LIST_ONLY, *PROFILE}
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSpec:
+    """Sizes of a session and the optional columns of one log.
+
+    Attributes:
+      list_length: T, positions of a list.
+      history_length: H, impressions before the list that a session carries.
+      max_tags: K, tags kept per row.
+      optional: optional columns by name; each starts with `user_`, `context_` or `item_`; STRING or FLOAT.
+    """
+
+    list_length: int = 10
+    history_length: int = 41
+    max_tags: int = 8
+    optional: Mapping[str, Kind] = dataclasses.field(default_factory=dict)
+
+    def columns(self, prefix: str) -> dict[str, Kind]:
+        """The optional columns behind one prefix, sorted by name."""
+        return {name: kind for name, kind in sorted(self.optional.items()) if name.startswith(prefix)}
+
+    @property
+    def request(self) -> dict[str, Kind]:
+        """Features with one value per request."""
+        return {**REQUEST, **self.columns(USER_PREFIX), **self.columns(CONTEXT_PREFIX)}
+
+    @property
+    def item(self) -> dict[str, Kind]:
+        """Features that describe an item, wherever it stands: in the list, the history or among the candidates."""
+        return {**ITEM, **self.columns(ITEM_PREFIX)}
+
+    @property
+    def list_rows(self) -> dict[str, Kind]:
+        """Features with T values (`tags`: T * K)."""
+        return {**self.item, **FEEDBACK, **COUNTS, **LIST_ONLY}
+
+    @property
+    def history_rows(self) -> dict[str, Kind]:
+        """Features with H values (`history_tags`: H * K), names behind `history_`."""
+        rows = {**self.item, **FEEDBACK, **COUNTS, **HISTORY_ONLY}
+        return {HISTORY + name: kind for name, kind in rows.items()}
+
+    @property
+    def session(self) -> dict[str, Kind]:
+        """All features of a session example."""
+        return {**self.request, **self.list_rows, **self.history_rows, **PROFILE}
+
+    def width(self, name: str) -> int | None:
+        """Values of a session feature: 1, T, T * K, H, H * K, or None where it varies."""
+        per_row = self.max_tags if name.endswith("tags") and not name.startswith("new_") else 1
+        if name in self.request:
+            return 1
+        if name in self.list_rows:
+            return self.list_length * per_row
+        if name in self.history_rows:
+            return self.history_length * per_row
+        if name in PROFILE:
+            return None
+        raise KeyError(f"{name!r} is no session feature; known: {', '.join(sorted(self.session))}")
+
+    def serving_inputs(self) -> dict[str, tuple[Kind, int]]:
+        """Inputs of the `rank` signature: name -> (kind, rank of the tensor).
+
+        Rank 1 is [batch], rank 2 is [batch, rows] with any number of rows. Tags of a row are one joined string.
+        """
+        inputs = {name: (kind, 1) for name, kind in self.request.items() if name != "request_id"}
+        inputs |= {name: (kind, 2) for name, kind in self.history_rows.items()}
+        inputs |= {name: (kind, 2) for name, kind in PROFILE.items()}
+        inputs |= {CANDIDATE + name: (kind, 2) for name, kind in self.item.items()}
+        return inputs | {"epsilon": (Kind.FLOAT, 1)}
+
+    @classmethod
+    def of_names(cls, kinds: Mapping[str, Kind], **sizes: int) -> "FeatureSpec":
+        """The spec whose optional columns are those of `kinds` that carry a prefix and are no base feature."""
+        return cls(optional={name: kinds[name] for name in sorted(optional_columns(kinds))}, **sizes)
+
+
+def optional_columns(names: Iterable[str]) -> list[str]:
+    """Those of `names` that are optional columns of a log: found by prefix, base names excluded."""
+    prefixes = (USER_PREFIX, CONTEXT_PREFIX, ITEM_PREFIX)
+    return [name for name in names if name.startswith(prefixes) and name not in _BASE]

@@ -1,0 +1,1 @@
+"""Pure architecture: Keras layers of the encoders, actors, critics and click heads."""

@@ -1,0 +1,93 @@
+"""The short path (Sec. 3.2): cumulative channel and item features that join the state directly.
+
+Recomputed for every position from what was placed above it, never from the current list's clicks.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hrlrec_tf.networks.embeddings import SessionEmbedding
+
+_PRIOR_IMPRESSIONS, _PRIOR_CLICKS = 5.0, 0.5  # smooths a rate over few impressions
+
+
+class Profile(NamedTuple):
+    """What a user was shown and clicked before the list."""
+
+    impressions: tf.Tensor  # [B, C] per channel id
+    clicks: tf.Tensor  # [B, C]
+    shown_tags: tf.Tensor  # [B, D] mean embedding of the tags shown, weighted by impressions
+    clicked_tags: tf.Tensor  # [B, D] the same, weighted by clicks
+
+
+class Placed(NamedTuple):
+    """What stands above a position of the current list; [...] is [B] or [B, T]."""
+
+    channels: tf.Tensor  # [..., C] rows per channel id
+    tags: tf.Tensor  # [..., D] sum of the rows' mean tag embeddings
+
+
+def read_profile(embedding: SessionEmbedding, batch: Mapping[str, tf.Tensor]) -> Profile:
+    """Long-term profile of a batch, from its `profile_*` features ([B, P], padded with id 0)."""
+    channel = tf.one_hot(batch["profile_channel"], embedding.channels)
+    known = tf.cast(batch["profile_tag"] > 0, tf.float32)
+    tags = embedding.items.tables["tags"](batch["profile_tag"])
+
+    def per_channel(name: str) -> tf.Tensor:
+        return tf.linalg.matvec(channel, tf.cast(batch[name], tf.float32), transpose_a=True)
+
+    def mean_tag(name: str) -> tf.Tensor:
+        weights = tf.cast(batch[name], tf.float32) * known
+        total = tf.reduce_sum(weights, axis=-1, keepdims=True)
+        return tf.math.divide_no_nan(tf.linalg.matvec(tags, weights, transpose_a=True), total)
+
+    return Profile(
+        per_channel("profile_channel_impressions"),
+        per_channel("profile_channel_clicks"),
+        mean_tag("profile_tag_impressions"),
+        mean_tag("profile_tag_clicks"),
+    )
+
+
+def read_placed(embedding: SessionEmbedding, channel: tf.Tensor, tags: tf.Tensor) -> Placed:
+    """What each row adds to `Placed`: channel [...] ids, tags [..., K] ids."""
+    return Placed(tf.one_hot(channel, embedding.channels), embedding.items.look_up("tags", tags))
+
+
+class CumulativePath(tf.keras.layers.Layer):
+    """Cumulative features of a position as one embedding.
+
+    Args:
+      dim: size of the result.
+
+    Call:
+      profile: of the user. placed: [B, T, ...]. context: [B, T, D], field (b) of the position.
+      constraint: [B, T, C] one-hot of the selected channel at the item level, None at the channel level.
+      Returns [B, T, dim].
+    """
+
+    def __init__(self, dim: int = 32, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.dense = tf.keras.layers.Dense(dim, activation="tanh", name="dense")
+
+    def call(
+        self, profile: Profile, placed: Placed, context: tf.Tensor, constraint: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        impressions = profile.impressions[:, tf.newaxis] + placed.channels
+        clicks = tf.broadcast_to(profile.clicks[:, tf.newaxis], tf.shape(impressions))
+        rate = (clicks + _PRIOR_CLICKS) / (impressions + _PRIOR_IMPRESSIONS)
+        per_channel = [tf.math.log1p(impressions), tf.math.log1p(clicks), rate, placed.channels]
+        parts = [*per_channel, placed.tags, context]
+        if constraint is not None:
+            selected = [tf.reduce_sum(values * constraint, axis=-1) for values in per_channel]
+            parts += [tf.stack(selected, axis=-1), constraint]
+        positions = tf.shape(context)[1]
+        for tags in (profile.shown_tags, profile.clicked_tags):
+            parts.append(tf.repeat(tags[:, tf.newaxis], positions, axis=1))
+        return self.dense(tf.concat(parts, axis=-1))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "dim": self.dim}

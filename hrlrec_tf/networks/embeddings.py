@@ -1,0 +1,199 @@
+"""Embedding tables and the field embeddings made from them (Sec. 3.2: raw features -> n = 4 field groups).
+
+Each field is the sum of its features' embeddings: a row of a table for a categorical feature, the mean of its rows for a
+multi-valued one, value times a learnt vector for a numeric one. All tables live here, in one `SessionEmbedding`; the two
+levels of HRL-Rec share them and nothing else.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hrlrec_tf import features
+from hrlrec_tf.features import FeatureSpec, Kind
+
+Batch = Mapping[str, tf.Tensor]
+
+COUNT_BUCKETS = 16  # log2 buckets of impression and click counts
+GAP_BUCKETS = 28  # log2 buckets of seconds between a history row and the list
+DWELL_BUCKETS = 13  # log2 buckets of seconds
+_UNKNOWN, _NOT_CLICKED, _CLICKED = 0, 1, 2  # feedback ids; dwell buckets follow _CLICKED
+_DAY_MS = 86_400_000
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
+
+
+def log2_bucket(values: tf.Tensor, buckets: int) -> tf.Tensor:
+    """floor(log2(1 + max(values, 0))), at most `buckets - 1`: int32, shape of `values`."""
+    magnitude = tf.math.log1p(tf.maximum(tf.cast(values, tf.float32), 0.0)) / tf.math.log(2.0)
+    return tf.minimum(tf.cast(magnitude + 1e-6, tf.int32), buckets - 1)
+
+
+def feedback_ids(clicks: tf.Tensor, dwell_seconds: tf.Tensor) -> tf.Tensor:
+    """Feedback of a history row as one id: not clicked, or clicked with a dwell bucket: int32, same shape."""
+    clicked = _CLICKED + log2_bucket(dwell_seconds, DWELL_BUCKETS)
+    return tf.where(clicks > 0, clicked, tf.fill(tf.shape(clicked), _NOT_CLICKED))
+
+
+class FeatureTower(tf.keras.layers.Layer):
+    """Sum of the embeddings of one group of features.
+
+    Args:
+      sizes: categorical feature -> number of ids (0 is padding).
+      numeric: numeric features.
+      dim: D, the embedding's size.
+
+    Call:
+      rows: feature -> tensor of one shape [...] (`tags`: [..., K]); int ids or float numbers.
+      Returns [..., D] float32.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], numeric: tuple[str, ...] = (), dim: int = 32, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.sizes, self.numeric, self.dim = dict(sizes), tuple(numeric), dim
+        self.tables = {
+            name: tf.keras.layers.Embedding(
+                size, dim, embeddings_initializer=tf.keras.initializers.RandomNormal(stddev=0.05), name=name
+            )
+            for name, size in self.sizes.items()
+        }
+        self.numeric_vectors = tf.keras.layers.Dense(dim, use_bias=False, name="numeric") if self.numeric else None
+
+    def call(self, rows: Batch) -> tf.Tensor:
+        parts = [self.look_up(name, rows[name]) for name in self.sizes]
+        if self.numeric_vectors is not None:
+            parts.append(self.numeric_vectors(tf.stack([rows[name] for name in self.numeric], axis=-1)))
+        return tf.add_n(parts)
+
+    def look_up(self, name: str, ids: tf.Tensor) -> tf.Tensor:
+        """Embedding of one categorical feature; for `tags` the mean over a row's tags."""
+        embedded = self.tables[name](ids)
+        if name != "tags":
+            return embedded
+        present = tf.cast(ids > 0, embedded.dtype)[..., tf.newaxis]
+        return tf.math.divide_no_nan(tf.reduce_sum(embedded * present, -2), tf.reduce_sum(present, -2))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "sizes": self.sizes, "numeric": self.numeric, "dim": self.dim}
+
+
+class Rows(NamedTuple):
+    """Impressed behaviours (history rows, then placed rows), S of them, as field embeddings."""
+
+    context: tf.Tensor  # [B, S, D] field (b)
+    channel: tf.Tensor  # [B, S, D] field (c) of the channel selector, with feedback
+    item: tf.Tensor  # [B, S, D] field (c) of the item recommender, with feedback
+    channel_counts: tf.Tensor  # [B, S, D] field (d) of the channel selector
+    item_counts: tf.Tensor  # [B, S, D] field (d) of the item recommender
+
+
+class SessionEmbedding(tf.keras.layers.Layer):
+    """All embedding tables, and the fields (a) to (d) of eq. 1.
+
+    Args:
+      spec: the log's features.
+      sizes: vocabulary name -> number of ids.
+      dim: D.
+      user_id: whether the user's id is a profile feature.
+    """
+
+    def __init__(self, spec: FeatureSpec, sizes: Mapping[str, int], dim: int = 32, user_id: bool = True, **kwargs) -> None:
+        super().__init__(**kwargs)
+        users = spec.columns(features.USER_PREFIX)
+        contexts = spec.columns(features.CONTEXT_PREFIX)
+        self.spec, self.channels, self.dim = spec, sizes["channel"], dim
+        self.items = FeatureTower(_sizes(spec.item, sizes), _numeric(spec.item), dim, name="items")
+        self.users = FeatureTower(
+            {**({"user_id": sizes["user_id"]} if user_id else {}), **_sizes(users, sizes)}, _numeric(users), dim, name="users"
+        ) if user_id or users else None
+        self.request_contexts = FeatureTower(_sizes(contexts, sizes), _numeric(contexts), dim, name="contexts") if contexts else None
+        self.row_contexts = FeatureTower(
+            {"position": spec.list_length + 2, "hour": 24, "weekday": 7, "gap": GAP_BUCKETS}, dim=dim, name="row_contexts"
+        )
+        self.feedback = {
+            level: tf.keras.layers.Embedding(_CLICKED + DWELL_BUCKETS, dim, name=f"{level}_feedback")
+            for level in ("channel", "item")
+        }
+        counts = {name: COUNT_BUCKETS for name in features.COUNTS}
+        self.channel_counts = FeatureTower({n: s for n, s in counts.items() if n.startswith("channel")}, dim=dim, name="channel_counts")
+        self.item_counts = FeatureTower(counts, dim=dim, name="item_counts")
+
+    def profile(self, batch: Batch) -> tf.Tensor:
+        """Field (a), the user's long-term profile: [B, D]; zeros in a log without any user feature."""
+        if self.users is None:
+            return tf.zeros([tf.shape(batch["timestamp"])[0], self.dim])
+        return self.users(batch)
+
+    def item_embeddings(self, rows: Batch) -> tf.Tensor:
+        """Embeddings of items, wherever they stand: [..., D]."""
+        return self.items(rows)
+
+    def channel_embeddings(self, channel: tf.Tensor) -> tf.Tensor:
+        """Embeddings of channels: [..., D]."""
+        return self.items.look_up("channel", channel)
+
+    def context(self, timestamp: tf.Tensor, position: tf.Tensor, gap_seconds: tf.Tensor) -> tf.Tensor:
+        """Row part of field (b): position in its list, hour, weekday and age of a row: [B, S, D].
+
+        Args:
+          timestamp: [B, S] int64 ms UTC. position: [B, S] from 1. gap_seconds: [B, S] before the list, 0 inside it.
+        """
+        return self.row_contexts(
+            {
+                "position": tf.clip_by_value(position, 0, self.spec.list_length + 1),
+                "hour": timestamp // 3_600_000 % 24,
+                "weekday": (timestamp // _DAY_MS + _EPOCH_WEEKDAY) % 7,
+                "gap": log2_bucket(gap_seconds, GAP_BUCKETS),
+            }
+        )
+
+    def request_context(self, batch: Batch) -> tf.Tensor:
+        """Request part of field (b), from the log's `context_*` columns: [B, D]."""
+        if self.request_contexts is None:
+            return tf.zeros([tf.shape(batch["timestamp"])[0], self.dim])
+        return self.request_contexts(batch)
+
+    def history(self, batch: Batch) -> Rows:
+        """The H history rows, with their feedback."""
+        names = [*self.spec.item, *features.COUNTS]
+        rows = {name: batch[features.HISTORY + name] for name in names}
+        timestamp = batch["history_timestamp"]
+        gap = (batch["timestamp"][:, tf.newaxis] - timestamp) // 1000
+        context = self.context(timestamp, batch["history_position"], gap)
+        return self._rows(rows, context, feedback_ids(batch["history_clicks"], batch["history_dwell_seconds"]))
+
+    def placed(self, batch: Batch, rows: Batch, position: tf.Tensor) -> Rows:
+        """Rows of the current list, feedback unknown.
+
+        Args:
+          batch: request features.
+          rows: item features and as-of counts, [B, S].
+          position: [B, S] from 1.
+        """
+        timestamp = tf.broadcast_to(batch["timestamp"][:, tf.newaxis], tf.shape(position))
+        context = self.list_context(batch, position)
+        return self._rows(rows, context, tf.fill(tf.shape(timestamp), _UNKNOWN))
+
+    def list_context(self, batch: Batch, position: tf.Tensor) -> tf.Tensor:
+        """Field (b) of positions of the current list: [B, S, D]."""
+        timestamp = tf.broadcast_to(batch["timestamp"][:, tf.newaxis], tf.shape(position))
+        context = self.context(timestamp, position, tf.zeros_like(position))
+        return context + self.request_context(batch)[:, tf.newaxis]
+
+    def _rows(self, rows: Batch, context: tf.Tensor, feedback: tf.Tensor) -> Rows:
+        counts = {name: log2_bucket(rows[name], COUNT_BUCKETS) for name in features.COUNTS}
+        return Rows(
+            context=context,
+            channel=self.channel_embeddings(rows["channel"]) + self.feedback["channel"](feedback),
+            item=self.item_embeddings(rows) + self.feedback["item"](feedback),
+            channel_counts=self.channel_counts(counts),
+            item_counts=self.item_counts(counts),
+        )
+
+
+def _sizes(columns: Mapping[str, Kind], sizes: Mapping[str, int]) -> dict[str, int]:
+    return {name: sizes[name] for name, kind in columns.items() if kind is Kind.STRING}
+
+
+def _numeric(columns: Mapping[str, Kind]) -> tuple[str, ...]:
+    return tuple(name for name, kind in columns.items() if kind is Kind.FLOAT)

@@ -1,0 +1,109 @@
+"""The two levels of HRL-Rec on shared embedding tables (Sec. 3.1 to 3.3).
+
+The paper's "low-level agent" is the channel level here, its "high-level agent" the item level.
+"""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from hrlrec_tf.config import NetworkConfig
+from hrlrec_tf.features import FeatureSpec
+from hrlrec_tf.networks.actor import Actor, to_action_space
+from hrlrec_tf.networks.click_head import ClickHead
+from hrlrec_tf.networks.critic import Critic
+from hrlrec_tf.networks.cumulative import CumulativePath, Placed, Profile
+from hrlrec_tf.networks.embeddings import Batch, Rows, SessionEmbedding
+from hrlrec_tf.networks.session import Embedded, embed
+from hrlrec_tf.networks.state_encoder import StateEncoder
+
+class Level(tf.keras.layers.Layer):
+    """State encoder, actor, critic and click head of one level.
+
+    Args:
+      level: `channel` or `item`; the item level's state also contains the channel constraint.
+      config: sizes and forms.
+    """
+
+    def __init__(self, level: str, config: NetworkConfig, **kwargs) -> None:
+        super().__init__(name=level, **kwargs)
+        self.level = level
+        self.encoder = StateEncoder(config.state_dim, config.attention_heads, config.dropout, name="encoder")
+        self.cumulative = CumulativePath(config.embedding_dim, name="cumulative")
+        self.actor = Actor(config.embedding_dim, config.action_space, name="actor")
+        self.critic = Critic(config.critic_head, config.critic_form, config.embedding_dim, name="critic")
+        self.click_head = ClickHead(config.click_head, name="click_head")
+
+    def fields(self, profile: tf.Tensor, rows: Rows) -> tf.Tensor:
+        """The n = 4 fields of eq. 1 for each row: [B, S, 4, D]."""
+        a = tf.broadcast_to(profile[:, tf.newaxis], tf.shape(rows.context))
+        current, counts = (rows.channel, rows.channel_counts) if self.level == "channel" else (rows.item, rows.item_counts)
+        return tf.stack([a, rows.context, current, counts], axis=2)
+
+    def states(self, embedded: Embedded, embedding: SessionEmbedding, training: bool = False) -> tf.Tensor:
+        """States s_1..s_T of the logged list: [B, T, S]."""
+        positions = embedded.context.shape[1]
+        fields = self.fields(embedded.profile, embedded.rows)
+        hidden = self.encoder(fields, embedded.profile, embedded.mask, positions, training=training)
+        return self.join(
+            embedding, hidden, embedded.cumulative, embedded.placed, embedded.context, embedded.channels
+        )
+
+    def join(
+        self,
+        embedding: SessionEmbedding,
+        hidden: tf.Tensor,
+        profile: Profile,
+        placed: Placed,
+        context: tf.Tensor,
+        channels: tf.Tensor,
+    ) -> tf.Tensor:
+        """Encoder state, short path and, at the item level, the channel constraint: [B, T, S]."""
+        if self.level == "channel":
+            return tf.concat([hidden, self.cumulative(profile, placed, context)], axis=-1)
+        constraint = tf.one_hot(channels, embedding.channels)
+        short_path = self.cumulative(profile, placed, context, constraint)
+        return tf.concat([hidden, short_path, embedding.channel_embeddings(channels)], axis=-1)
+
+
+class HrlRecNetwork(tf.keras.Model):
+    """Channel selector and item recommender.
+
+    Args:
+      spec: the log's features.
+      sizes: vocabulary name -> number of ids.
+      config: sizes and forms.
+    """
+
+    def __init__(self, spec: FeatureSpec, sizes: Mapping[str, int], config: NetworkConfig, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.spec, self.config = spec, config
+        self.embedding = SessionEmbedding(spec, sizes, config.embedding_dim, config.user_id, name="embedding")
+        self.channel_level = Level("channel", config)
+        self.item_level = Level("item", config)
+
+    @property
+    def levels(self) -> dict[str, Level]:
+        """Level name -> level, channel first."""
+        return {"channel": self.channel_level, "item": self.item_level}
+
+    def displayed_actions(self, embedded: Embedded) -> tf.Tensor:
+        """Displayed items in the actions' space: what a_t would have been: [B, T, D]."""
+        return to_action_space(embedded.items, self.config.action_space)
+
+    def call(self, batch: Batch, training: bool = False) -> dict[str, tf.Tensor]:
+        """Click probability and both levels' Q values of each displayed item: [B, T] each."""
+        embedded = embed(self.embedding, batch)
+        displayed = self.displayed_actions(embedded)
+        outputs, logits = {}, []
+        for name, level in self.levels.items():
+            states = level.states(embedded, self.embedding, training=training)
+            logits.append(level.click_head(level.actor(states), embedded.items))
+            outputs[f"q_{name}"] = level.critic(states, displayed)
+        outputs["click_probability"] = click_probability(*logits)
+        return outputs
+
+
+def click_probability(channel_logits: tf.Tensor, item_logits: tf.Tensor) -> tf.Tensor:
+    """Sigmoid of the mean of the two levels' logits."""
+    return tf.sigmoid((channel_logits + item_logits) / 2)

@@ -1,0 +1,41 @@
+"""From virtual actions to real channels and items (Sec. 3.2, 3.3): cosine search over the candidates.
+
+Shapes: actions [batch, D], candidates [batch, N, D], masks [batch, N] (True: may be chosen). Ties go to the candidate that
+stands first. Where no candidate may be chosen the index is 0 and the caller must not use it.
+"""
+
+import tensorflow as tf
+
+_NEVER = -2.0  # below every cosine
+
+
+def cosine_similarities(actions: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+    """Cosine of each action with each candidate.
+
+    Args:
+      actions: [A, D].
+      candidates: [N, D], or [A, N, D] with a set of its own for each action.
+
+    Returns:
+      [A, N]; 0 where either vector is zero.
+    """
+    actions = tf.math.l2_normalize(actions, axis=-1)
+    candidates = tf.math.l2_normalize(candidates, axis=-1)
+    if candidates.shape.rank == 2:
+        return tf.matmul(actions, candidates, transpose_b=True)
+    return tf.linalg.matvec(candidates, actions)
+
+
+def nearest(similarities: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Index of the most similar candidate that may be chosen: [batch] int32."""
+    return tf.argmax(tf.where(mask, similarities, _NEVER), axis=-1, output_type=tf.int32)
+
+
+def select_channel(similarities: tf.Tensor, channels: tf.Tensor, available: tf.Tensor) -> tf.Tensor:
+    """Channel of the candidate most similar to the channel selector's action (Sec. 3.2): [batch], dtype of `channels`."""
+    return tf.gather(channels, nearest(similarities, available), batch_dims=1)
+
+
+def select_item(similarities: tf.Tensor, in_channel: tf.Tensor, available: tf.Tensor) -> tf.Tensor:
+    """Candidate most similar to the item recommender's action inside the selected channel, not placed before: [batch]."""
+    return nearest(similarities, in_channel & available)
