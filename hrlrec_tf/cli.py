@@ -8,12 +8,15 @@ Exit codes: 0 fine, 1 failed (one line on stderr says why), 2 bad usage.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import importlib
 import importlib.metadata
 import json
 import os
 import pathlib
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +44,7 @@ class Verb:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _quieten_libraries()
     argv = list(sys.argv[1:] if argv is None else argv)
     entry_points = {entry.name: entry for entry in importlib.metadata.entry_points(group=VERB_GROUP)}
     named = next((word for word in argv if not word.startswith("-")), None)
@@ -58,6 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hrlrec {args.verb_name}: interrupted; the same command starts again where it safely can", file=sys.stderr)
         return 1
     return 0
+
+
+def _quieten_libraries() -> None:
+    """Keeps other libraries' start-up notices out of the user's terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("gym_notices.notices").notices.clear()
 
 
 def _parser(verbs: Mapping[str, Verb]) -> argparse.ArgumentParser:

@@ -124,6 +124,12 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
             gradient_clipping=training_config.gradient_clip,
             train_step_counter=train_step_counter,
         )
+        self.actor_optimizer.build(self.actor_variables)
+
+    @property
+    def actor_optimizer(self) -> tf.keras.optimizers.Optimizer:
+        """Optimizer of the actor's -Q updates."""
+        return self._actor_optimizer
 
     @property
     def online(self):

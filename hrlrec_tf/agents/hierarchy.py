@@ -64,7 +64,8 @@ class HrlRecAgent(tf_agent.TFAgent):
             for level in ("channel", "item")
         }
         self.optimizer = tf.keras.optimizers.Adam(config.training.learning_rate)
-        self.actor_optimizers = {level: agent._actor_optimizer for level, agent in self.levels.items()}
+        self.optimizer.build(model.trainable_variables)
+        self.actor_optimizers = {level: agent.actor_optimizer for level, agent in self.levels.items()}
         greedy, collect = policies
         super().__init__(
             time_step_spec=greedy.time_step_spec,

@@ -9,7 +9,7 @@ from tf_agents.trajectories import time_step as ts
 from hrlrec_tf import features
 from hrlrec_tf.features import FeatureSpec, Kind
 from hrlrec_tf.networks.embeddings import Batch
-from hrlrec_tf.ranking import Candidates, Ranker, Request
+from hrlrec_tf.ranking import OUTPUTS, Candidates, Ranker, Request
 
 _DTYPES = {Kind.STRING: tf.int64, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
 _TEXT = "_text"  # the string behind an id
@@ -32,14 +32,10 @@ class RankingPolicy(tf_policy.TFPolicy):
         spec = ranker.network.spec
         length = spec.list_length
         action_spec = tensor_spec.BoundedTensorSpec([length], tf.int32, -1, 1 << 30, "index")
-        info = {"item_id": tf.string, "channel": tf.string, "explored": tf.int64}
-        info |= dict.fromkeys(
-            ("click_probability", "q_channel", "q_item", "propensity_channel", "propensity_item"), tf.float32
-        )
         super().__init__(
             ts.time_step_spec(ranking_observation_spec(spec)),
             action_spec,
-            info_spec={name: tf.TensorSpec([length], dtype) for name, dtype in info.items()},
+            info_spec={name: tf.TensorSpec([length], dtype) for name, dtype in OUTPUTS.items() if name != "index"},
             name="ranking_policy",
         )
 

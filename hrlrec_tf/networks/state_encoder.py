@@ -77,7 +77,8 @@ class StateEncoder(tf.keras.layers.Layer):
         self.units, self.heads, self.dropout_rate = units, heads, dropout
         self.interaction = FieldInteraction(heads, dropout, name="interaction")
         self.initial = tf.keras.layers.Dense(units, activation="tanh", name="initial")
-        self.gru = tf.keras.layers.GRU(units, return_sequences=True, name="gru")
+        # As fast on CPUs as the GRU layer, which also builds a fused variant and so traces three times as long.
+        self.gru = tf.keras.layers.RNN(tf.keras.layers.GRUCell(units), return_sequences=True, name="gru")
 
     def call(
         self, fields: tf.Tensor, profile: tf.Tensor, mask: tf.Tensor, states: int, training: bool = False

@@ -1,0 +1,113 @@
+"""Vocabularies and scaling: the one transform graph of training and serving.
+
+`preprocessing_fn` maps values and keeps structure. Strings become ids: 0 for "", 1..V for known values in order of
+frequency, V + 1 for any other. Numeric optional columns become z-scores. Everything else passes through. List, history,
+candidates and profile share one vocabulary per kind of thing, and padding rows are left out of every statistic.
+"""
+
+import pathlib
+import tempfile
+
+import apache_beam as beam
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public import tfxio
+
+from hrlrec_tf import features
+from hrlrec_tf.features import FeatureSpec, Kind
+
+Tensor = tf.Tensor | tf.SparseTensor
+
+_KINDS = {tf.string: Kind.STRING, tf.int64: Kind.INT, tf.float32: Kind.FLOAT}
+
+
+def preprocessing_fn(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """TensorFlow Transform's entry point: session features in, ids and scaled numbers out, same names and structure."""
+    spec = FeatureSpec.of_names({name: _KINDS[value.dtype] for name, value in inputs.items()})
+    outputs = {name: value for name, value in inputs.items() if value.dtype != tf.string}
+    for vocabulary, names in vocabularies(spec).items():
+        known = _values(inputs[vocabulary])
+        file = tft.vocabulary(tf.boolean_mask(known, known != ""), vocab_filename=vocabulary)
+        for name in names:
+            outputs[name] = _map_values(inputs[name], lambda values, file=file: _look_up(values, file))
+    for name, kind in spec.optional.items():
+        if kind is Kind.FLOAT:
+            outputs |= _standardise(inputs, name)
+    return outputs
+
+
+def vocabularies(spec: FeatureSpec) -> dict[str, list[str]]:
+    """Vocabulary name -> features that are looked up in it; the first analysed, in the list, under that very name."""
+    names = {
+        "user_id": ["user_id"],
+        "item_id": ["item_id", "history_item_id"],
+        "channel": ["channel", "history_channel", "profile_channel"],
+        "tags": ["tags", "history_tags", "profile_tag"],
+    }
+    for name, kind in spec.optional.items():
+        if kind is Kind.STRING:
+            names[name] = [name, features.HISTORY + name] if name in spec.item else [name]
+    return names
+
+
+def vocabulary_sizes(transform: tft.TFTransformOutput, spec: FeatureSpec) -> dict[str, int]:
+    """Vocabulary name -> number of ids, padding and out-of-vocabulary included."""
+    return {name: transform.vocabulary_size_by_name(name) + 2 for name in vocabularies(spec)}
+
+
+def fit(session_files: str, schema: schema_pb2.Schema, out: str, beam_args: list[str] | None = None) -> None:
+    """Analyses sessions and writes the transform output (graph and vocabularies) to `out`.
+
+    Args:
+      session_files: file pattern of the training sessions.
+      schema: the sessions' schema.
+      out: folder to make; appears only when it is complete.
+      beam_args: Beam pipeline arguments.
+    """
+    target = pathlib.Path(out)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = tfxio.TFExampleRecord(
+        file_pattern=session_files, telemetry_descriptors=["hrlrec", "transform"], schema=schema
+    )
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        written = pathlib.Path(scratch) / "transform"
+        options = beam.options.pipeline_options.PipelineOptions(beam_args or [])
+        with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=scratch):
+            sessions = pipeline | "ReadSessions" >> source.BeamSource()
+            transform = (sessions, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
+            _ = transform | tft_beam.WriteTransformFn(str(written))
+        written.rename(target)
+
+
+def _values(feature: Tensor) -> tf.Tensor:
+    return feature.values if isinstance(feature, tf.SparseTensor) else tf.reshape(feature, [-1])
+
+
+def _map_values(feature: Tensor, function) -> Tensor:
+    if isinstance(feature, tf.SparseTensor):
+        return feature.with_values(function(feature.values))
+    return function(feature)
+
+
+def _look_up(values: tf.Tensor, file: tf.Tensor) -> tf.Tensor:
+    ids = tft.apply_vocabulary(values, file, num_oov_buckets=1)
+    return tf.where(values == "", tf.zeros_like(ids), ids + 1)
+
+
+def _standardise(inputs: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Z-scores of a numeric column wherever it stands; missing (NaN) reads as the mean."""
+    observed = _values(inputs[name])
+    counts = tf.math.is_finite(observed)
+    if name.startswith(features.ITEM_PREFIX):
+        counts &= _values(inputs["item_id"]) != ""
+    observed = tf.boolean_mask(observed, counts)
+    mean, deviation = tft.mean(observed), tf.sqrt(tft.var(observed))
+
+    def scale(values: tf.Tensor) -> tf.Tensor:
+        scaled = tf.math.divide_no_nan(values - mean, deviation)
+        return tf.where(tf.math.is_finite(scaled), scaled, tf.zeros_like(scaled))
+
+    names = [name] + [features.HISTORY + name] * name.startswith(features.ITEM_PREFIX)
+    return {each: _map_values(inputs[each], scale) for each in names}

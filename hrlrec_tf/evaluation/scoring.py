@@ -1,0 +1,47 @@
+"""Click predictions of a model for the rows of displayed lists."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from hrlrec_tf.data.input import SessionReader, session_records
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+
+_BATCH_SIZE = 256
+
+
+def score_sessions(
+    network: HrlRecNetwork, reader: SessionReader, files: Sequence[str], batch_size: int = _BATCH_SIZE
+) -> pd.DataFrame:
+    """Scores every row of `files` whose weight is not zero.
+
+    Returns:
+      One row per impression: request_id, user_id, channel, position, label (clicked), prediction, q_channel, q_item.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def score(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        raw = reader.parse(examples)
+        outputs = network(reader.transform(raw))
+        length = reader.spec.list_length
+        for name in ("channel", "position", "weight", "clicks"):
+            outputs[name] = tf.reshape(raw[name].values, [-1, length])
+        for name in ("request_id", "user_id"):
+            outputs[name] = tf.repeat(raw[name][:, tf.newaxis], length, axis=1)
+        return outputs
+
+    return _to_rows(score(examples) for examples in session_records(files).batch(batch_size).prefetch(2))
+
+
+def _to_rows(batches: Iterable[dict[str, tf.Tensor]]) -> pd.DataFrame:
+    columns: dict[str, list[np.ndarray]] = {}
+    for batch in batches:
+        kept = batch["weight"].numpy() > 0
+        for name, values in batch.items():
+            columns.setdefault(name, []).append(values.numpy()[kept])
+    rows = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
+    for name in ("channel", "request_id", "user_id"):
+        rows[name] = rows[name].str.decode("utf-8")
+    return rows.assign(label=(rows.pop("clicks") > 0).astype(int)).rename(columns={"click_probability": "prediction"})

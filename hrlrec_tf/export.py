@@ -1,0 +1,202 @@
+"""SavedModel signatures for TensorFlow Serving: `rank`, `score`, `score_examples`.
+
+The transform graph is inside, so a request carries raw strings and numbers. Inputs are `FeatureSpec.serving_inputs()`.
+An invalid request raises InvalidArgumentError with one sentence that starts with "hrlrec: "; a server answers it with
+INVALID_ARGUMENT.
+"""
+
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from hrlrec_tf import features, training
+from hrlrec_tf.data.input import SessionReader
+from hrlrec_tf.errors import ModelError
+from hrlrec_tf.features import FeatureSpec, Kind
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.ranking import Candidates, Ranker, Request
+from hrlrec_tf.warmup import write_warmup
+
+DTYPES = {Kind.STRING: tf.string, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
+
+Inputs = Mapping[str, tf.Tensor]
+
+
+class ServingModule(tf.Module):
+    """A trained network behind its signatures.
+
+    Args:
+      network: both levels. reader: of the sessions they were trained on.
+    """
+
+    def __init__(self, network: HrlRecNetwork, reader: SessionReader) -> None:
+        super().__init__(name="hrlrec")
+        # What a SavedModel must hold is tracked: weights, and the transform graph's tables. The Keras layers themselves
+        # stay out (behind plain objects), for saving would trace each of them again.
+        self.weights = network.variables
+        self.transform = reader.layer
+        self._reader, self._ranker = reader, Ranker(network)
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """Name -> traced function."""
+        inputs = input_specs(self._reader.spec)
+        rank = _trace(self.rank, inputs)
+        score = _trace(self.score, {name: spec for name, spec in inputs.items() if name != "epsilon"})
+        score_examples = _trace(self.score_examples, {"examples": tf.TensorSpec([None], tf.string, "examples")})
+        return {"serving_default": rank, "rank": rank, "score": score, "score_examples": score_examples}
+
+    def rank(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """The list of each request: [batch, T] each; see `Ranker.rank`."""
+        checks = _check_requests(inputs, self._reader.spec) + _check_epsilon(inputs["epsilon"])
+        with tf.control_dependencies(checks):
+            ranked = self._ranker.rank(*self._read(inputs), tf.identity(inputs["epsilon"]))
+        ranked.pop("index")
+        return ranked
+
+    def score(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """Click probability of each candidate as if shown first: [batch, candidates]."""
+        with tf.control_dependencies(_check_requests(inputs, self._reader.spec)):
+            return {"click_probability": self._ranker.score(*self._read(inputs))}
+
+    def score_examples(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """Click probability and Q values of the displayed rows of serialized sessions: [batch, T] each."""
+        return self._ranker.network(self._reader.read(inputs["examples"]))
+
+    def _read(self, inputs: Inputs) -> tuple[Request, Candidates]:
+        """Shapes the raw tensors as sessions have them and looks them up."""
+        spec = self._reader.spec
+        raw = {name: tf.identity(values) for name, values in inputs.items()}
+        candidate_tags = split_tags(raw[features.CANDIDATE + "tags"], spec.max_tags)
+        session = {name: raw[name] for name in spec.request if name != "request_id"}
+        for name, kind in spec.history_rows.items():
+            values = raw[name]
+            if name == "history_tags":
+                values = split_tags(values, spec.max_tags)
+            values = _newest(values, spec.history_length, kind)
+            session[name] = tf.reshape(values, [-1, spec.width(name)])
+        for name in features.PROFILE:
+            session[name] = _as_sparse(raw[name])
+        for name in spec.item:
+            values = candidate_tags if name == "tags" else raw[features.CANDIDATE + name]
+            session[name] = _as_sparse(tf.reshape(values, [tf.shape(values)[0], -1]))
+        batch = self._reader.transform(session)
+        rows = {name: batch.pop(name) for name in spec.item}
+        request = Request(batch, raw["profile_channel"], raw["profile_tag"])
+        return request, Candidates(
+            rows, raw[features.CANDIDATE + "item_id"], raw[features.CANDIDATE + "channel"], candidate_tags
+        )
+
+
+def _trace(
+    method: Callable[[Inputs], Mapping[str, tf.Tensor]], inputs: Mapping[str, tf.TensorSpec]
+) -> tf.types.experimental.ConcreteFunction:
+    """A signature takes its inputs by name."""
+    return tf.function(lambda **values: method(values), autograph=False).get_concrete_function(**inputs)
+
+
+def export_saved_model(model_dir: str, out: str) -> None:
+    """Writes the best networks of a model folder as a SavedModel.
+
+    Args:
+      model_dir: folder of `training.train`.
+      out: folder to make; appears only when it is complete.
+
+    Raises:
+      ModelError: `model_dir` holds no finished model, or `out` exists.
+    """
+    network, reader, _ = training.load(model_dir)
+    save(network, reader, out)
+
+
+def save(network: HrlRecNetwork, reader: SessionReader, out: str) -> None:
+    """Writes a SavedModel to `out`: under a temporary name, then renamed. Raises ModelError if `out` exists."""
+    target = pathlib.Path(out)
+    if target.exists():
+        raise ModelError(f"{target} exists; a model version is never overwritten, choose another --out")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = pathlib.Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        module = ServingModule(network, reader)
+        tf.saved_model.save(module, str(scratch), signatures=module.signatures())
+        write_warmup(str(scratch), reader)
+        scratch.chmod(0o755)  # a temporary folder is private, a model server may run as another user
+        scratch.rename(target)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def input_specs(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
+    """Tensor specs of the `rank` signature."""
+    return {
+        name: tf.TensorSpec([None] * rank, DTYPES[kind], name) for name, (kind, rank) in spec.serving_inputs().items()
+    }
+
+
+def split_tags(joined: tf.Tensor, max_tags: int) -> tf.Tensor:
+    """Joined tags [B, N] -> the first K of each row, padded with "": [B, N, K]."""
+    flat = tf.strings.split(tf.reshape(joined, [-1]), features.TAG_SEPARATOR)
+    padded = flat.to_tensor(default_value="", shape=[None, max_tags])
+    return tf.reshape(padded, tf.concat([tf.shape(joined), [max_tags]], axis=0))
+
+
+def _newest(values: tf.Tensor, rows: int, kind: Kind) -> tf.Tensor:
+    """The last `rows` rows of [B, h, ...], padded on the left."""
+    padding = [[0, 0], [rows, 0]] + [[0, 0]] * (values.shape.rank - 2)
+    padded = tf.pad(values, padding, constant_values=tf.constant(kind.absent, values.dtype))
+    return padded[:, -rows:]
+
+
+def _as_sparse(dense: tf.Tensor) -> tf.SparseTensor:
+    """Keeps every value, "" and 0 included, so that structure survives the transform graph."""
+    shape = tf.shape(dense, out_type=tf.int64)
+    indices = tf.where(tf.fill(shape, True))
+    return tf.SparseTensor(indices, tf.reshape(dense, [-1]), shape)
+
+
+def _check_requests(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
+    """One assertion per rule; each message names the input and what is wrong."""
+    batch = tf.shape(inputs["user_id"])[0]
+    checks = []
+    for names in _groups(spec):
+        first = tf.shape(inputs[names[0]])
+        for name in names:
+            shape = tf.shape(inputs[name])
+            checks.append(_assert(shape[0] == batch, f"{name} must have one row per request, as user_id has", shape))
+            if name != names[0]:
+                checks.append(_assert(tf.reduce_all(shape == first), f"{name} must have the shape of {names[0]}", shape))
+    ids, channels = inputs[features.CANDIDATE + "item_id"], inputs[features.CANDIDATE + "channel"]
+    present = ids != ""
+    checks.append(
+        _assert(tf.reduce_all(tf.reduce_any(present, axis=-1)), "every request needs at least one candidate", tf.shape(ids))
+    )
+    checks.append(
+        _assert(
+            tf.reduce_all(tf.logical_not(present) | (channels != "")),
+            "every candidate with an item_id needs a channel",
+            tf.shape(ids),
+        )
+    )
+    return checks
+
+
+def _groups(spec: FeatureSpec) -> list[list[str]]:
+    """Groups of inputs that must have equal shapes: request, history, profile channels, profile tags, candidates."""
+    return [
+        [name for name, (_, rank) in spec.serving_inputs().items() if rank == 1 and name != "epsilon"],
+        list(spec.history_rows),
+        [name for name in features.PROFILE if name.startswith("profile_channel")],
+        [name for name in features.PROFILE if name.startswith("profile_tag")],
+        [features.CANDIDATE + name for name in spec.item],
+    ]
+
+
+def _check_epsilon(epsilon: tf.Tensor) -> list[tf.Operation]:
+    return [_assert(tf.reduce_all((epsilon >= 0) & (epsilon <= 1)), "epsilon must lie between 0 and 1", epsilon)]
+
+
+def _assert(condition: tf.Tensor, rule: str, received: tf.Tensor) -> tf.Operation:
+    return tf.debugging.Assert(condition, [f"hrlrec: {rule}; received", received])

@@ -1,0 +1,292 @@
+"""Builds a list position by position from candidates (Sec. 3.1): channel first, then the item inside it.
+
+The history is encoded once; each placed item is one GRU step per level. Strings of the request stay beside their ids, so
+that items, channels and tags outside the vocabulary are still told apart when counting and when avoiding repeats.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hrlrec_tf import exploration, features, retrieval
+from hrlrec_tf.networks.actor import to_action_space
+from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
+from hrlrec_tf.networks.embeddings import Batch
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level, click_probability
+
+# What a ranked position holds; see `Ranker.rank`.
+OUTPUTS = {
+    "index": tf.int32,
+    "item_id": tf.string,
+    "channel": tf.string,
+    "click_probability": tf.float32,
+    "q_channel": tf.float32,
+    "q_item": tf.float32,
+    "propensity_channel": tf.float32,
+    "propensity_item": tf.float32,
+    "explored": tf.int64,
+}
+
+
+class Candidates(NamedTuple):
+    """Items to choose from, N per request; padding has item id ""."""
+
+    rows: Batch  # transformed item features [B, N], tags [B, N, K]
+    item_id: tf.Tensor  # [B, N] string
+    channel: tf.Tensor  # [B, N] string
+    tags: tf.Tensor  # [B, N, K] string
+
+
+class Request(NamedTuple):
+    """Who asks, and when."""
+
+    batch: Batch  # transformed request, history and profile features
+    profile_channel: tf.Tensor  # [B, P] string
+    profile_tag: tf.Tensor  # [B, P'] string
+
+
+class _Prefix(NamedTuple):
+    """What stands above the next position."""
+
+    available: tf.Tensor  # [B, N] bool
+    hidden: dict[str, tf.Tensor]  # level -> [B, units]
+    placed: Placed
+    channels: tf.Tensor  # [B, T] string, "" from the position on
+    tags: tf.Tensor  # [B, T, K] string
+
+
+class _Position(NamedTuple):
+    """Both levels at one position, given its channel."""
+
+    states: dict[str, tf.Tensor]  # level -> [B, S]
+    actions: dict[str, tf.Tensor]  # level -> [B, D]
+
+
+class _Encoded(NamedTuple):
+    """What does not change from position to position."""
+
+    profile: tf.Tensor  # [B, D]
+    cumulative: Profile
+    items: tf.Tensor  # [B, N, D]
+    actions: tf.Tensor  # [B, N, D] the items in the actions' space
+
+
+class Ranker:
+    """Ranks and scores candidates with a trained network.
+
+    Args:
+      network: both levels.
+    """
+
+    def __init__(self, network: HrlRecNetwork) -> None:
+        self.network = network
+
+    def rank(self, request: Request, candidates: Candidates, epsilon: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The list for each request.
+
+        Args:
+          request: of B users. candidates: N each. epsilon: [B] share of positions drawn at random.
+
+        Returns:
+          `index` into the candidates (-1 where none is left), `item_id`, `channel`, `click_probability`, `q_channel`,
+          `q_item`, `propensity_channel`, `propensity_item`, `explored`; each [B, T].
+        """
+        encoded = self._encode(request, candidates)
+        prefix = self._start(request, encoded, candidates)
+        length = self.network.spec.list_length
+        # A loop in the graph: unrolled, ten positions are ten times the operations to trace, save and load.
+        columns = {name: tf.TensorArray(dtype, length) for name, dtype in OUTPUTS.items()}
+
+        def place(t: tf.Tensor, prefix: _Prefix, columns: dict[str, tf.TensorArray]) -> tuple:
+            values, prefix = self._place(t, request, candidates, encoded, prefix, epsilon)
+            return t + 1, prefix, {name: column.write(t - 1, values[name]) for name, column in columns.items()}
+
+        _, _, columns = tf.while_loop(
+            lambda t, *_: t <= length, place, (tf.constant(1), prefix, columns), maximum_iterations=length
+        )
+        return {name: tf.transpose(column.stack()) for name, column in columns.items()}
+
+    def score(self, request: Request, candidates: Candidates) -> tf.Tensor:
+        """Click probability of each candidate as if it were shown first: [B, N]; 0 for padding."""
+        encoded = self._encode(request, candidates)
+        prefix = self._start(request, encoded, candidates)
+        network = self.network
+        channel_action = network.channel_level.actor(self._state(network.channel_level, tf.constant(1), request, encoded, prefix))
+        every_channel = tf.repeat(
+            tf.range(network.embedding.channels)[tf.newaxis], tf.shape(encoded.profile)[0], axis=0
+        )
+        item_actions = network.item_level.actor(
+            self._states(network.item_level, tf.constant(1), request, encoded, prefix, every_channel)
+        )
+        item_action = tf.gather(item_actions, candidates.rows["channel"], batch_dims=1)
+        probability = click_probability(
+            network.channel_level.click_head(channel_action[:, tf.newaxis], encoded.items),
+            network.item_level.click_head(item_action, encoded.items),
+        )
+        return tf.where(candidates.item_id != "", probability, 0.0)
+
+    def _encode(self, request: Request, candidates: Candidates) -> _Encoded:
+        embedding = self.network.embedding
+        items = embedding.item_embeddings(candidates.rows)
+        return _Encoded(
+            profile=embedding.profile(request.batch),
+            cumulative=read_profile(embedding, request.batch),
+            items=items,
+            actions=to_action_space(items, self.network.config.action_space),
+        )
+
+    def _start(self, request: Request, encoded: _Encoded, candidates: Candidates) -> _Prefix:
+        embedding, batch = self.network.embedding, request.batch
+        history, mask = embedding.history(batch), batch["history_item_id"] > 0
+        hidden = {}
+        for name, level in self.network.levels.items():
+            fields = level.fields(encoded.profile, history)
+            hidden[name] = level.encoder(fields, encoded.profile, mask, 1)[:, 0]
+        size, length, tags = tf.shape(mask)[0], self.network.spec.list_length, self.network.spec.max_tags
+        return _Prefix(
+            available=candidates.item_id != "",
+            hidden=hidden,
+            placed=Placed(tf.zeros([size, embedding.channels]), tf.zeros([size, embedding.dim])),
+            channels=tf.ensure_shape(tf.fill([size, length], ""), [None, length]),
+            tags=tf.ensure_shape(tf.fill([size, length, tags], ""), [None, length, tags]),
+        )
+
+    def _states(
+        self, level: Level, t: tf.Tensor, request: Request, encoded: _Encoded, prefix: _Prefix, channels: tf.Tensor
+    ) -> tf.Tensor:
+        """States of position t under each of the given channel constraints [B, C]: [B, C, S]."""
+        count = tf.shape(channels)[1]
+        position = tf.fill(tf.stack([tf.shape(channels)[0], 1]), tf.cast(t, tf.int64))
+        context = self.network.embedding.list_context(request.batch, position)
+        placed = Placed(*(tf.repeat(values[:, tf.newaxis], count, axis=1) for values in prefix.placed))
+        hidden = tf.repeat(prefix.hidden[level.level][:, tf.newaxis], count, axis=1)
+        context = tf.repeat(context, count, axis=1)
+        return level.join(self.network.embedding, hidden, encoded.cumulative, placed, context, channels)
+
+    def _state(
+        self, level: Level, t: tf.Tensor, request: Request, encoded: _Encoded, prefix: _Prefix, channel: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """State of position t under one channel constraint [B]: [B, S]. The channel level has none."""
+        if channel is None:
+            channel = tf.zeros(tf.shape(encoded.profile)[:1], tf.int64)
+        return self._states(level, t, request, encoded, prefix, channel[:, tf.newaxis])[:, 0]
+
+    def _place(
+        self, t: tf.Tensor, request: Request, candidates: Candidates, encoded: _Encoded, prefix: _Prefix, epsilon: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], _Prefix]:
+        """Fills position t; returns its outputs and the prefix of position t + 1."""
+        levels, available = self.network.levels, prefix.available
+        state = self._state(levels["channel"], t, request, encoded, prefix)
+        channel_action = levels["channel"].actor(state)
+        similarities = retrieval.cosine_similarities(channel_action, encoded.actions)
+        selected = retrieval.nearest(similarities, available)
+
+        def item_level(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            channel = tf.gather(candidates.rows["channel"], index, batch_dims=1)
+            item_state = self._state(levels["item"], t, request, encoded, prefix, channel)
+            return item_state, levels["item"].actor(item_state)
+
+        item_state, item_action = item_level(selected)
+        in_channel = candidates.channel == tf.gather(candidates.channel, selected, batch_dims=1)[:, tf.newaxis]
+        greedy = retrieval.select_item(
+            retrieval.cosine_similarities(item_action, encoded.actions), in_channel, available
+        )
+        choice = exploration.epsilon_greedy(greedy, candidates.channel, available, epsilon)
+        # A random item may come from another channel, which the item level must then be told.
+        item_state, item_action = tf.cond(
+            tf.reduce_any(choice.explored), lambda: item_level(choice.index), lambda: (item_state, item_action)
+        )
+        position = _Position({"channel": state, "item": item_state}, {"channel": channel_action, "item": item_action})
+        outputs = self._outputs(candidates, encoded, position, choice, tf.reduce_any(available, axis=-1))
+        return outputs, self._advance(t, request, candidates, encoded, prefix, choice.index)
+
+    def _outputs(
+        self, candidates: Candidates, encoded: _Encoded, position: _Position, choice: exploration.Choice, filled: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        item = tf.gather(encoded.items, choice.index, batch_dims=1)
+        action = tf.gather(encoded.actions, choice.index, batch_dims=1)
+        logits = {
+            name: level.click_head(position.actions[name], item) for name, level in self.network.levels.items()
+        }
+        outputs = {
+            "index": choice.index,
+            "item_id": tf.gather(candidates.item_id, choice.index, batch_dims=1),
+            "channel": tf.gather(candidates.channel, choice.index, batch_dims=1),
+            "click_probability": click_probability(logits["channel"], logits["item"]),
+            "propensity_channel": choice.propensity_channel,
+            "propensity_item": choice.propensity_item,
+            "explored": tf.cast(choice.explored, tf.int64),
+        }
+        for name, level in self.network.levels.items():
+            outputs[f"q_{name}"] = level.critic(position.states[name], action)
+        return {name: tf.where(filled, value, _absent(name, value.dtype)) for name, value in outputs.items()}
+
+    def _advance(
+        self, t: tf.Tensor, request: Request, candidates: Candidates, encoded: _Encoded, prefix: _Prefix, index: tf.Tensor
+    ) -> _Prefix:
+        """Places one item: both encoders take a step, its channel and tags count, it cannot be shown again."""
+        embedding = self.network.embedding
+        shown = {name: tf.gather(values, index, batch_dims=1) for name, values in candidates.rows.items()}
+        item_id = tf.gather(candidates.item_id, index, batch_dims=1)
+        channel = tf.gather(candidates.channel, index, batch_dims=1)
+        tags = tf.gather(candidates.tags, index, batch_dims=1)
+        rows = {**shown, **as_of_counts(request, channel, tags, prefix.channels, prefix.tags)}
+        position = tf.fill(tf.stack([tf.shape(index)[0], 1]), tf.cast(t, tf.int64))
+        placed = embedding.placed(request.batch, {name: values[:, tf.newaxis] for name, values in rows.items()}, position)
+        hidden = {
+            name: level.encoder.advance(prefix.hidden[name], level.fields(encoded.profile, placed)[:, 0])
+            for name, level in self.network.levels.items()
+        }
+        added = read_placed(embedding, shown["channel"], shown["tags"])
+        here = tf.range(1, self.network.spec.list_length + 1) == t
+        return _Prefix(
+            available=prefix.available & (candidates.item_id != item_id[:, tf.newaxis]),
+            hidden=hidden,
+            placed=Placed(*(before + new for before, new in zip(prefix.placed, added))),
+            channels=tf.where(here, channel[:, tf.newaxis], prefix.channels),
+            tags=tf.where(here[:, tf.newaxis], tags[:, tf.newaxis], prefix.tags),
+        )
+
+
+def _absent(name: str, dtype: tf.DType) -> tf.Tensor:
+    """What a position holds when no candidate is left."""
+    if dtype == tf.string:
+        return tf.constant("")
+    return tf.constant(-1 if name == "index" else 0, dtype)
+
+
+def as_of_counts(
+    request: Request, channel: tf.Tensor, tags: tf.Tensor, channels_above: tf.Tensor, tags_above: tf.Tensor
+) -> Batch:
+    """As-of counts of a row to be placed, by the definition of `data/asof.py`.
+
+    The profile gives impressions and clicks; the rows above give impressions only.
+
+    Args:
+      request: with the user's profile.
+      channel: [B] and tags: [B, K], strings of the row.
+      channels_above: [B, T] and tags_above: [B, T, K], strings of the rows placed before, "" from the row on.
+
+    Returns:
+      The features in `features.COUNTS`, [B] int64 each.
+    """
+
+    def count(values: tf.Tensor, matches: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(values * tf.cast(matches, values.dtype), axis=-1)
+
+    same_channel = request.profile_channel == channel[:, tf.newaxis]
+    # [B, P']: how many of the row's tags each profile entry is.
+    same_tag = tf.reduce_sum(
+        tf.cast((request.profile_tag[:, tf.newaxis] == tags[..., tf.newaxis]) & (tags != "")[..., tf.newaxis], tf.int64),
+        axis=1,
+    )
+    above = (tags_above[:, :, tf.newaxis] == tags[:, tf.newaxis, :, tf.newaxis]) & (tags != "")[:, tf.newaxis, :, tf.newaxis]
+    batch = request.batch
+    return {
+        "channel_impressions": count(batch["profile_channel_impressions"], same_channel)
+        + count(tf.ones_like(channels_above, dtype=tf.int64), channels_above == channel[:, tf.newaxis]),
+        "channel_clicks": count(batch["profile_channel_clicks"], same_channel),
+        "tag_impressions": count(batch["profile_tag_impressions"], same_tag)
+        + tf.reduce_sum(tf.cast(above, tf.int64), axis=[1, 2, 3]),
+        "tag_clicks": count(batch["profile_tag_clicks"], same_tag),
+    }

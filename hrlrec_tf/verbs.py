@@ -1,0 +1,131 @@
+"""The verbs `train`, `evaluate` and `export`."""
+
+import argparse
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from hrlrec_tf.cli import Verb
+from hrlrec_tf.errors import ConfigError, DataError
+
+MODELS = ("hrl-rec",)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
+    parser.add_argument("--out", required=True, metavar="DIR", help="model folder to make")
+    parser.add_argument("--model", default="hrl-rec", choices=MODELS)
+    parser.add_argument("--preset", default="best", choices=("paper", "best"))
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, e.g. losses.gamma=0.5; repeatable"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an unfinished model folder")
+
+
+def _train(args: argparse.Namespace) -> Mapping[str, Any]:
+    from hrlrec_tf import config, training
+    from hrlrec_tf.data import schema, transform
+
+    data = session_folder(args.data)
+    settings = config.preset(args.preset).override(args.set)
+    sessions = schema.read(str(data / "schema.pbtxt"))
+    transform_dir = data / "transform"
+    if not transform_dir.exists():
+        transform.fit(str(data / "train" / "*"), sessions, str(transform_dir))
+    result = training.train(
+        settings,
+        sessions,
+        str(transform_dir),
+        session_files(data, "train"),
+        session_files(data, "validation"),
+        args.out,
+        resume=args.resume,
+    )
+    print(f"model in {args.out}: validation AUC {result.get('validation_auc', float('nan')):.4f}, {result['epochs']} epochs")
+    return result
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="DIR", help="model folder of `hrlrec train`")
+    parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
+    parser.add_argument("--split", default="eval", choices=("train", "validation", "eval"))
+    parser.add_argument("--base", metavar="DIR", help="model folder to compare with (RelaImpr)")
+
+
+def _evaluate(args: argparse.Namespace) -> Mapping[str, Any]:
+    from hrlrec_tf import training
+    from hrlrec_tf.evaluation import metrics, scoring
+
+    files = session_files(session_folder(args.data), args.split)
+
+    def evaluate(model: str) -> dict[str, Any]:
+        network, reader, _ = training.load(model)
+        return dict(metrics.click_metrics(scoring.score_sessions(network, reader, files)))
+
+    result = evaluate(args.model)
+    if args.base:
+        result["base_auc"] = evaluate(args.base)["auc"]
+        result["rela_impr"] = metrics.rela_impr(result["auc"], result["base_auc"])
+    _print_metrics(result)
+    return result
+
+
+def _print_metrics(result: Mapping[str, Any]) -> None:
+    for name in ("rows", "click_rate", "auc", "gauc", "log_loss", "calibration", "base_auc", "rela_impr"):
+        if name in result:
+            value = result[name]
+            print(f"{name:<12} {value:,}" if isinstance(value, int) else f"{name:<12} {value:.4f}")
+    for slices in ("channel", "position"):
+        for key, value in result[f"auc_by_{slices}"].items():
+            print(f"auc {slices} {key:<14} {value:.4f}")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="DIR", help="model folder of `hrlrec train`")
+    parser.add_argument("--out", required=True, metavar="DIR", help="base folder of served versions")
+
+
+def _export(args: argparse.Namespace) -> Mapping[str, Any]:
+    from hrlrec_tf import export
+
+    base = pathlib.Path(args.out)
+    versions = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()]
+    version = max(versions, default=0) + 1
+    export.export_saved_model(args.model, str(base / str(version)))
+    print(f"version {version} in {base}; serve it with hrlrec serve --model-base {base}")
+    return {"version": version, "path": str(base / str(version))}
+
+
+def session_folder(name: str) -> pathlib.Path:
+    """A finished folder of `hrlrec prepare`; raises DataError if it is not one."""
+    folder = pathlib.Path(name)
+    if not (folder / "summary.json").exists():
+        raise DataError(f"{folder} holds no finished sessions (no summary.json); run hrlrec prepare --out {folder} first")
+    return folder
+
+
+def session_files(folder: pathlib.Path, split: str) -> list[str]:
+    """Session files of one split; raises ConfigError for an unknown split."""
+    if split not in ("train", "validation", "eval"):
+        raise ConfigError(f"split {split!r} is unknown; choose train, validation or eval")
+    return sorted(str(file) for file in (folder / split).glob("*.tfrecord.gz"))
+
+
+TRAIN = Verb(
+    help="train a model on prepared sessions",
+    example="hrlrec train --data sessions --out model --preset best --set training.epochs=10",
+    add_arguments=_add_train,
+    run=_train,
+)
+EVALUATE = Verb(
+    help="click prediction metrics of a trained model",
+    example="hrlrec evaluate --model model --data sessions",
+    add_arguments=_add_evaluate,
+    run=_evaluate,
+)
+EXPORT = Verb(
+    help="write a trained model as the next served version",
+    example="hrlrec export --model model --out served",
+    add_arguments=_add_export,
+    run=_export,
+)
