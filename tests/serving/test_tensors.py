@@ -1,0 +1,80 @@
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from hrlrec_tf.features import FeatureSpec, Kind
+from serving import tensors
+from serving.messages import Candidate, Counts, Profile, RankRequest, RequestError, Row
+
+DTYPES = {Kind.STRING: tf.string, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
+SPEC = FeatureSpec(optional={"user_age": Kind.FLOAT, "user_city": Kind.STRING, "item_author": Kind.STRING})
+INPUTS = {
+    name: meta_graph_pb2.TensorInfo(
+        dtype=DTYPES[kind].as_datatype_enum, tensor_shape=tf.TensorShape([None] * rank).as_proto()
+    )
+    for name, (kind, rank) in SPEC.serving_inputs().items()
+}
+
+
+def built(*requests: RankRequest) -> dict[str, list]:
+    return {name: tf.make_ndarray(proto).tolist() for name, proto in tensors.to_tensors(requests, INPUTS).items()}
+
+
+def test_rectangles_of_a_batch():
+    arrays = built(
+        RankRequest(
+            "u1",
+            7,
+            [Candidate("a", "news", ("x", "y"), {"item_author": "é"}), Candidate("b\0", "video")],
+            [Row("h1", "news", clicks=1, dwell_seconds=0.5)],
+            Profile({"video": Counts(1, 1), "news": Counts(5, 2), "article": Counts(5)}),
+            {"user_age": 30, "user_city": 5},
+            epsilon=0.5,
+        ),
+        RankRequest("u2", 8, [Candidate("c", "news")], [Row("h2", "news"), Row("h3", "video", clicks=2)]),
+    )
+    assert set(arrays) == set(INPUTS)
+    assert arrays["user_id"] == [b"u1", b"u2"] and arrays["timestamp"] == [7, 8] and arrays["epsilon"] == [0.5, 0.0]
+    assert arrays["user_age"] == [30.0, 0.0] and arrays["user_city"] == [b"5", b""]
+    assert arrays["candidate_item_id"] == [[b"a", b"b\0"], [b"c", b""]]
+    assert arrays["candidate_tags"] == [[b"x|y", b""], [b"", b""]]
+    assert arrays["candidate_item_author"] == [["é".encode(), b""], [b"", b""]]
+    assert arrays["history_item_id"] == [[b"", b"h1"], [b"h2", b"h3"]]
+    assert arrays["history_clicks"] == [[0, 1], [0, 2]]
+    assert arrays["history_dwell_seconds"] == [[0.0, 0.5], [0.0, 0.0]]
+    assert arrays["profile_channel"] == [[b"article", b"news", b"video"], [b"", b"", b""]]
+    assert arrays["profile_channel_impressions"] == [[5, 5, 1], [0, 0, 0]]
+    assert arrays["profile_channel_clicks"] == [[0, 2, 1], [0, 0, 0]]
+    assert arrays["profile_tag"] == [[], []]
+
+
+def test_no_rows_keep_their_dtype_and_rank():
+    protos = tensors.to_tensors([RankRequest("u", 1, [])], INPUTS)
+    for name, (kind, rank) in SPEC.serving_inputs().items():
+        array = tf.make_ndarray(protos[name])
+        assert protos[name].dtype == DTYPES[kind].as_datatype_enum
+        assert array.shape == ((1,) if rank == 1 else (1, 0))
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (
+            RankRequest("u", 1, [Candidate("a", "c", features={"item_autor": "x"})]),
+            "request 0, candidates has the unknown field 'item_autor'; did you mean 'item_author'",
+        ),
+        (
+            RankRequest("u", 1, [], [Row("a", "c", features={"item_size": 1})]),
+            "request 0, history has the unknown field 'item_size'; known: item_author",
+        ),
+        (RankRequest("u", 1, [], features={"user_agee": 3}), "request has .*'user_agee'; did you mean 'user_age'"),
+        (RankRequest("u", 1.5, []), r"timestamp\[0\] is float 1.5 but must be a 64-bit integer"),
+        (RankRequest(b"u", 1, []), r"user_id\[0\] is bytes b'u' but must be a string"),
+        (RankRequest("u", 1, [Candidate("a", None)]), r"request 0, candidate_channel\[0\] is null"),
+        (RankRequest("u", 1, [Candidate("a", "c", ("x|y",))]), r"tag 'x\|y' must be a string without '\|'"),
+        (RankRequest("u", 1, [Candidate("\ud800", "c")]), "candidate_item_id holds .* no valid Unicode"),
+    ],
+)
+def test_errors_name_request_and_field(request_, message):
+    with pytest.raises(RequestError, match=message):
+        tensors.to_tensors([request_], INPUTS)
