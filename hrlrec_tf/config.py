@@ -192,10 +192,15 @@ def preset(name: str) -> Config:
     if name == "best":
         return Config(
             network=NetworkConfig(
-                action_space="l2", critic_head="linear", critic_form="interaction", click_head="interaction"
+                dropout=0.1,
+                action_space="l2",
+                critic_head="linear",
+                critic_form="interaction",
+                click_head="interaction",
             ),
             rewards=RewardConfig(combine="linear", biases=(0.0,) * 4, weights=(1.0, 0.1, 0.05, 0.05)),
-            training=TrainingConfig(batch_size=64, learning_rate=1e-3),
+            losses=LossConfig(ctr=10.0),
+            training=TrainingConfig(batch_size=64, learning_rate=1e-3, gradient_clip=50.0, epochs=6, patience=2),
         )
     raise ConfigError(f"preset {name!r} is unknown; choose paper or best")
 

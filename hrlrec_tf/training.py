@@ -23,7 +23,7 @@ from hrlrec_tf.agents.experience import ListExperience, RewardModel
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema as schemas
-from hrlrec_tf.data.input import SessionReader
+from hrlrec_tf.data.input import SessionDataset, SessionReader
 from hrlrec_tf.errors import DataError, ModelError, TrainingError
 from hrlrec_tf.evaluation import metrics
 from hrlrec_tf.evaluation.scoring import score_sessions
@@ -102,7 +102,7 @@ class _Run:
         validation_files: Sequence[str],
     ) -> None:
         self.config, self.reader, self.folder = config, reader, folder
-        self.train_files, self.validation_files = list(train_files), list(validation_files)
+        self.sessions, self.validation_files = SessionDataset(reader, train_files), list(validation_files)
         self.agent: HrlRecAgent = build_agent(config, reader)
         self.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
         # No Python control flow depends on tensors, and AutoGraph would triple the tracing time.
@@ -206,7 +206,7 @@ class _Run:
 
     def _experience(self, epoch: int) -> tf.data.Dataset:
         seed = self.config.training.seed * 100_003 + epoch
-        sessions = self.reader.dataset(self.train_files, self.config.training.batch_size, shuffle_seed=seed)
+        sessions = self.sessions.batches(self.config.training.batch_size, seed)
         return sessions.map(self.rewards.experience, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _record(self, split: str, values: Mapping[str, float]) -> None:

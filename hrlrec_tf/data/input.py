@@ -18,6 +18,8 @@ from hrlrec_tf.features import FeatureSpec
 Batch = dict[str, tf.Tensor]
 
 _SHUFFLE_BUFFER = 20_000  # lists
+_KEPT_BYTES = 64 << 20  # compressed size up to which a split stays in memory, about 10 times as large there
+_KEPT_LISTS = 1 << 30  # more than such a split can hold: one batch of everything
 _INTERLEAVED_FILES = 8
 
 
@@ -58,27 +60,16 @@ class SessionReader:
         """
         return {name: self._shape(name, values) for name, values in self._layer(dict(raw)).items()}
 
-    def read(self, examples: tf.Tensor) -> Batch:
-        """`parse`, then `transform`: a batch of displayed lists, so that the number of rows is T."""
-        batch = self.transform(self.parse(examples))
-        length = self.spec.list_length
+    def transform_lists(self, raw: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Batch:
+        """`transform` for displayed lists, so that the number of rows is T."""
+        batch, length = self.transform(raw), self.spec.list_length
         for name in self.spec.list_rows.keys() & batch.keys():
             batch[name] = tf.ensure_shape(batch[name], [None, length, self.spec.max_tags][: batch[name].shape.rank])
         return batch
 
-    def dataset(self, files: Sequence[str], batch_size: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
-        """Batches of the sessions in `files`.
-
-        Args:
-          files: gzipped TFRecord files.
-          batch_size: lists per batch; the last one may be smaller.
-          shuffle_seed: order of files and lists; None keeps the stored order.
-
-        Raises:
-          DataError: there are no files.
-        """
-        records = session_records(files, shuffle_seed)
-        return records.batch(batch_size).map(self.read, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    def read(self, examples: tf.Tensor) -> Batch:
+        """`parse`, then `transform_lists`."""
+        return self.transform_lists(self.parse(examples))
 
     def _shape(self, name: str, values: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
         if isinstance(values, tf.SparseTensor):
@@ -91,8 +82,57 @@ class SessionReader:
         return values
 
 
+class SessionDataset:
+    """The sessions of one split, read once per epoch; a small split is looked up once and then kept in memory.
+
+    Args:
+      reader: of the sessions.
+      files: gzipped TFRecord files.
+
+    Raises:
+      DataError: there are no files.
+    """
+
+    def __init__(self, reader: SessionReader, files: Sequence[str]) -> None:
+        self._reader, self._files = reader, list(files)
+        records = session_records(files)
+        size = sum(tf.io.gfile.stat(file).length for file in files)
+        self._kept: Batch | None = None
+        if size <= _KEPT_BYTES:
+            for whole in records.batch(_KEPT_LISTS).map(reader.read):
+                self._kept = whole
+
+    def batches(self, batch_size: int, shuffle_seed: int) -> tf.data.Dataset:
+        """One epoch of batches of lists in an order that depends on the seed; the last batch may be smaller."""
+        if self._kept is None:
+            records = session_records(self._files, shuffle_seed).batch(batch_size)
+            batches = records.map(self._reader.read, num_parallel_calls=tf.data.AUTOTUNE)
+        else:
+            kept = self._kept
+            lists = tf.data.Dataset.range(kept["timestamp"].shape[0])
+            order = lists.shuffle(max(len(lists), 1), seed=shuffle_seed).batch(batch_size)
+            batches = order.map(lambda chosen: _trim({name: tf.gather(values, chosen) for name, values in kept.items()}))
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _trim(batch: Batch) -> Batch:
+    """Drops the columns that are padding in the profiles of a whole batch."""
+    for prefix in ("profile_channel", "profile_tag"):
+        used = tf.reduce_max(tf.reduce_sum(tf.cast(batch[prefix] > 0, tf.int32), axis=-1))
+        batch |= {name: values[:, :used] for name, values in batch.items() if name.startswith(prefix)}
+    return batch
+
+
 def session_records(files: Sequence[str], shuffle_seed: int | None = None) -> tf.data.Dataset:
-    """Serialized session Examples of gzipped TFRecord files; see `SessionReader.dataset`."""
+    """Serialized session Examples.
+
+    Args:
+      files: gzipped TFRecord files.
+      shuffle_seed: of the order of files and lists; None keeps the stored order.
+
+    Raises:
+      DataError: there are no files.
+    """
     files = sorted(files)
     if not files:
         raise DataError("there are no session files; run hrlrec prepare first and name its output folder with --data")

@@ -133,7 +133,9 @@ def _spec(folder: str | os.PathLike[str]) -> FeatureSpec:
 
 
 def _files(folder: str | os.PathLike[str], split: str) -> list[str]:
-    return sorted(str(path) for path in (pathlib.Path(folder) / split).glob("sessions-*.tfrecord.gz"))
+    """Session files of a split, as `prepare` lays them out or, with folders named `Split-eval`, TFX."""
+    files = pathlib.Path(folder).glob("*/sessions-*.tfrecord.gz")
+    return sorted(str(path) for path in files if path.parent.name in (split, f"Split-{split}"))
 
 
 def _parse(examples: tf.Tensor, spec: FeatureSpec, names: Sequence[str]) -> dict[str, Any]:

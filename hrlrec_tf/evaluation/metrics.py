@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-_POSITION_GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-6": (4, 6), "7-10": (7, 10), ">10": (11, np.inf)}
+_POSITION_GROUPS = ((1, "1"), (3, "2-3"), (6, "4-6"), (10, "7-10"))  # last position of a group, its name
 
 
-def position_group(position: pd.Series) -> pd.Series:
-    """Names of the position groups that metrics are sliced by: 1, 2-3, 4-6, 7-10, >10."""
-    upper = [high for _, high in _POSITION_GROUPS.values()]
-    return pd.cut(position, [0, *upper], labels=list(_POSITION_GROUPS)).astype(str)
+def position_group(position: int) -> str:
+    """The slice of a position, from 1: "1", "2-3", "4-6", "7-10" or ">10"."""
+    return next((name for last, name in _POSITION_GROUPS if position <= last), ">10")
 
 
 def auc(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -57,7 +56,7 @@ def click_metrics(rows: pd.DataFrame) -> Mapping[str, object]:
         "log_loss": float(metrics.log_loss(labels, predictions, labels=[0, 1])) if len(rows) else float("nan"),
         "calibration": float(predictions.sum()) / clicks if clicks else float("nan"),
         "auc_by_channel": _by_slice(rows, rows["channel"]),
-        "auc_by_position": _by_slice(rows, position_group(rows["position"])),
+        "auc_by_position": _by_slice(rows, rows["position"].map(position_group)),
     }
 
 

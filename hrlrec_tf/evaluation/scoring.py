@@ -24,7 +24,7 @@ def score_sessions(
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def score(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         raw = reader.parse(examples)
-        outputs = network(reader.transform(raw))
+        outputs = network(reader.transform_lists(raw))
         length = reader.spec.list_length
         for name in ("channel", "position", "weight", "clicks"):
             outputs[name] = tf.reshape(raw[name].values, [-1, length])

@@ -1,8 +1,11 @@
 """Critic (eq. 5, 8): value of an action in a state."""
 
+import math
+
 import tensorflow as tf
 
 _HEADS = {"relu": tf.nn.relu, "linear": tf.identity, "softplus": tf.nn.softplus}
+_SMALLEST_START = 1e-3  # softplus is above 0
 
 
 class Critic(tf.keras.layers.Layer):
@@ -35,6 +38,9 @@ class Critic(tf.keras.layers.Layer):
 
     def start_at(self, mean_return: float) -> None:
         """Sets the bias so that Q starts at the mean logged return; a ReLU that starts below 0 never learns."""
+        if self.head == "softplus":
+            mean_return = max(mean_return, _SMALLEST_START)
+            mean_return += math.log(-math.expm1(-mean_return))  # softplus' inverse
         self.state_weights.bias.assign([mean_return])
 
     def get_config(self) -> dict:

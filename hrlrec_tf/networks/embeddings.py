@@ -24,9 +24,10 @@ _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
 def log2_bucket(values: tf.Tensor, buckets: int) -> tf.Tensor:
-    """floor(log2(1 + max(values, 0))), at most `buckets - 1`: int32, shape of `values`."""
-    magnitude = tf.math.log1p(tf.maximum(tf.cast(values, tf.float32), 0.0)) / tf.math.log(2.0)
-    return tf.minimum(tf.cast(magnitude + 1e-6, tf.int32), buckets - 1)
+    """floor(log2(1 + max(values, 0))), at most `buckets - 1`; NaN counts as 0: int32, shape of `values`."""
+    values = tf.cast(values, tf.float32)
+    magnitude = tf.math.log1p(tf.where(values > 0, values, 0.0)) / tf.math.log(2.0)
+    return tf.cast(tf.minimum(magnitude + 1e-6, buckets - 1), tf.int32)  # an infinity has no int32 to be cast to
 
 
 def feedback_ids(clicks: tf.Tensor, dwell_seconds: tf.Tensor) -> tf.Tensor:

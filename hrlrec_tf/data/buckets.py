@@ -1,0 +1,123 @@
+"""The shuffle: rows by user, through files instead of Beam's memory.
+
+Readers write each unit's rows to one Arrow file, one record batch per *partition* of the users' hashes. The job that
+makes sessions reads a *bucket*, a range of hashes, from all files. The number of partitions follows the estimated size
+of the log and only serves speed; the number of buckets follows the count of rows, so that output depends on rows alone.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from hrlrec_tf.data import columns
+
+ROWS_PER_BUCKET = 200_000
+_MAX_BUCKET_BITS = 16
+_MAX_PARTITION_BITS = 9  # many small record batches cost more than reading a partition for several buckets
+
+
+def bucket_bits(rows: int) -> int:
+    """Leading bits of the hash that make buckets of at most about ROWS_PER_BUCKET rows."""
+    return min(max(math.ceil(math.log2(max(rows, 1) / ROWS_PER_BUCKET)), 0), _MAX_BUCKET_BITS)
+
+
+def partition_bits(rows_estimate: int) -> int:
+    """Leading bits of the hash that name a partition."""
+    return min(bucket_bits(rows_estimate), _MAX_PARTITION_BITS)
+
+
+def hashes(texts: pa.Array) -> npt.NDArray[np.uint64]:
+    """A stable 64-bit hash of each string."""
+    encoded = columns.flat(texts).dictionary_encode()
+    known = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False).astype(object), categorize=False)
+    return known[encoded.indices.to_numpy()] if len(known) else np.zeros(0, np.uint64)
+
+
+def bucket_of(hashed: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.int64]:
+    """The partition or bucket of each hash."""
+    return (hashed >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(hashed), np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Partitioned:
+    """A file of rows.
+
+    Attributes:
+      path: where it lies.
+      bits: of the hash that name a partition.
+      partitions: the partition of each record batch.
+    """
+
+    path: str
+    bits: int
+    partitions: Sequence[int]
+
+
+class PartitionWriter:
+    """Writes tables to one Arrow file, each cut into partitions by the hash of a column."""
+
+    def __init__(self, path: str, by: str, bits: int) -> None:
+        self._path, self._by, self._bits = path, by, bits
+        self._sink = FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._partitions: list[int] = []
+
+    def __enter__(self) -> "PartitionWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None and kind is None:
+            self._writer.close()
+        self._sink.close()
+
+    def write(self, table: pa.Table) -> None:
+        """Adds the rows of a table; all tables have one schema."""
+        if self._writer is None:
+            self._writer = pa.ipc.new_file(self._sink, table.schema)
+        partition = bucket_of(hashes(table[self._by]), self._bits)
+        order = np.argsort(partition, kind="stable")
+        ends = np.cumsum(np.bincount(partition, minlength=1 << self._bits))
+        ordered = table.take(pa.array(order)).combine_chunks()
+        for number, (start, end) in enumerate(zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)):
+            if start < end:
+                self._writer.write_batch(ordered.slice(start, end - start).to_batches()[0])
+                self._partitions.append(number)
+
+    @property
+    def written(self) -> Partitioned:
+        """What the file holds, once it is closed."""
+        return Partitioned(self._path, self._bits, tuple(self._partitions))
+
+
+def read_bucket(files: Iterable[Partitioned], by: str, bucket: int, bits: int) -> pa.Table | None:
+    """All rows of a bucket, in the order of files; None where there is none."""
+    batches = []
+    for file in files:
+        wanted = [n for n, partition in enumerate(file.partitions) if _overlap(partition, file.bits, bucket, bits)]
+        if not wanted:
+            continue
+        with FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+            reader = pa.ipc.open_file(source)
+            batches += [reader.get_batch(n) for n in wanted]
+    if not batches:
+        return None
+    table = pa.Table.from_batches(batches)
+    if any(file.bits < bits for file in files):
+        table = table.filter(pa.array(bucket_of(hashes(table[by]), bits) == bucket))
+    return table.combine_chunks() if len(table) else None
+
+
+def _overlap(partition: int, partition_bits: int, bucket: int, bits: int) -> bool:
+    """Whether two ranges of hashes, each given by its leading bits, meet: one's bits begin the other's."""
+    common = min(partition_bits, bits)
+    return partition >> (partition_bits - common) == bucket >> (bits - common)

@@ -1,0 +1,168 @@
+"""First Beam stage: files into checked rows, partitioned by user, and requests that several users share."""
+
+import contextlib
+import dataclasses
+import pickle
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from hrlrec_tf.data import buckets, columns, formats, reading, timecut
+from hrlrec_tf.data.buckets import Partitioned, PartitionWriter
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.reading import Unit
+from hrlrec_tf.data.rejected import RejectedWriter
+from hrlrec_tf.data.timecut import Histogram
+from hrlrec_tf.data.validation import Layout, Validator
+from hrlrec_tf.errors import HrlrecError
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadJob:
+    """What every reader knows.
+
+    Attributes:
+      dataset, layout: the log.
+      work: folder for files between the stages.
+      out: folder of the output.
+      bits: of the hashes that name partitions.
+    """
+
+    dataset: DatasetConfig
+    layout: Layout
+    work: str
+    out: str
+    bits: int
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitResult:
+    """What came of a unit.
+
+    Attributes:
+      read: rows, broken ones included.
+      rejected: rows by reason.
+      passed: where the rows that passed lie; None if there are none.
+      times: of the rows that passed.
+      tags_dropped: tags beyond K of the rows that passed.
+      fault: why the unit could not be read; the rest is void then.
+    """
+
+    read: int = 0
+    rejected: Counter[str] = dataclasses.field(default_factory=Counter)
+    passed: Partitioned | None = None
+    times: Histogram | None = None
+    tags_dropped: int = 0
+    fault: str | None = None
+
+
+def expand(pipeline: beam.Pipeline, job: ReadJob, units: Iterable[Unit]) -> None:
+    """Adds the stage to a pipeline. Results lie under `job.work` afterwards: see `load_results`."""
+    _ = (
+        pipeline
+        | "Units" >> beam.Create(list(units), reshuffle=False)
+        | "Spread" >> beam.Reshuffle()
+        | "Read" >> beam.ParDo(ReadUnit(job))
+        | "ByRequest" >> beam.GroupByKey()
+        | "FindShared" >> beam.ParDo(FindSharedRequests(job))
+    )
+
+
+class ReadUnit(beam.DoFn):
+    """Unit -> files of its rows; yields (partition of requests, file of (request, user) pairs)."""
+
+    def __init__(self, job: ReadJob) -> None:
+        self._job = job
+
+    def setup(self) -> None:
+        """Loads side tables and the masking key, once per worker."""
+        dataset, layout = self._job.dataset, self._job.layout
+        self._validator = Validator(dataset, layout, reading.read_joins(dataset))
+        self._sources = reading.sources(dataset, layout)
+
+    def process(self, unit: Unit) -> Iterator[tuple[int, Partitioned]]:
+        """Reads one unit. A file that cannot be read becomes a fault in its result, for the caller to raise."""
+        name = f"{unit.number:05d}-{unit.part:05d}"
+        try:
+            result, pairs = self._read(unit, name)
+        except HrlrecError as error:
+            result, pairs = UnitResult(fault=str(error)), None
+        except (OSError, pa.ArrowException) as error:
+            result, pairs = UnitResult(fault=f"{unit.file.path}: cannot be used ({error})"), None
+        save(FileSystems.join(self._job.work, "units", f"{name}.pkl"), result)
+        if pairs is not None:
+            for partition in set(pairs.partitions):
+                yield partition, pairs
+
+    def _read(self, unit: Unit, name: str) -> tuple[UnitResult, Partitioned]:
+        job, read, dropped, times = self._job, 0, 0, []
+        reasons: Counter[str] = Counter()
+        rejected = RejectedWriter(FileSystems.join(job.out, "rejected", f"rows-{name}.jsonl.gz"))
+        rows = PartitionWriter(FileSystems.join(job.work, "units", f"{name}.rows"), "user_id", job.bits)
+        pairs = PartitionWriter(FileSystems.join(job.work, "units", f"{name}.pairs"), "request_id", job.bits)
+        with rows, pairs, contextlib.closing(rejected):
+            for batch in formats.read(unit.file, self._sources, unit.row_groups):
+                checked = self._validator(batch)
+                read += len(batch.rows) + len(batch.broken)
+                dropped += checked.tags_dropped
+                reasons.update(row.reason for row in checked.rejected)
+                rejected.write({"file": unit.name, **dataclasses.asdict(row)} for row in checked.rejected)
+                times.append(timecut.histogram(columns.flat(checked.rows["timestamp"]).to_numpy()))
+                number = pa.array(np.full(len(checked.rows), unit.number, np.int32))
+                rows.write(checked.rows.append_column("source_file", number))
+                if "request_id" in checked.rows.column_names:
+                    pairs.write(_distinct_pairs(checked.rows))
+        result = UnitResult(read, reasons, rows.written, timecut.total(times), dropped)
+        return result, pairs.written
+
+
+class FindSharedRequests(beam.DoFn):
+    """(partition, files of pairs) -> a file of the request ids that have several users."""
+
+    def __init__(self, job: ReadJob) -> None:
+        self._job = job
+
+    def process(self, element: tuple[int, Iterable[Partitioned]]) -> Iterator[str]:
+        """Handles one partition of requests; yields the file's path, if there are such requests."""
+        partition, files = element
+        pairs = buckets.read_bucket(list(files), "request_id", partition, self._job.bits)
+        if pairs is None:
+            return
+        requests = columns.flat(_distinct_pairs(pairs)["request_id"]).dictionary_encode()
+        several = np.bincount(requests.indices.to_numpy(), minlength=len(requests.dictionary)) > 1
+        if several.any():
+            path = FileSystems.join(self._job.work, "shared", f"{partition:05d}.pkl")
+            save(path, requests.dictionary.filter(pa.array(several)))
+            yield path
+
+
+def _distinct_pairs(rows: pa.Table) -> pa.Table:
+    """Distinct (request_id, user_id) of some rows."""
+    pairs = rows.select(["request_id", "user_id"])
+    requests, users = (columns.flat(pairs[name]).dictionary_encode() for name in pairs.column_names)
+    keys = requests.indices.to_numpy().astype(np.int64) * (len(users.dictionary) + 1) + users.indices.to_numpy()
+    return pairs.take(pa.array(np.unique(keys, return_index=True)[1]))
+
+
+def save(path: str, value: Any) -> None:
+    """Writes one file between the stages."""
+    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
+        sink.write(pickle.dumps(value))
+
+
+def load_all(pattern: str) -> list[Any]:
+    """Reads what `save` wrote, in order of path."""
+    found = sorted(each.path for each in FileSystems.match([pattern])[0].metadata_list)
+    return [load(path) for path in found]
+
+
+def load(path: str) -> Any:
+    """Reads one file that `save` wrote."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+        return pickle.loads(source.read())

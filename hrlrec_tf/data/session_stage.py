@@ -1,0 +1,201 @@
+"""Second Beam stage: the rows of a bucket of users into sessions, one file per split."""
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.io.filesystems import FileSystems
+
+from hrlrec_tf.data import buckets, columns, lists, tfrecord
+from hrlrec_tf.data.buckets import Partitioned
+from hrlrec_tf.data.config import DatasetConfig, ListRule
+from hrlrec_tf.data.examples import SPLITS, SessionEncoder
+from hrlrec_tf.data.lists import Lists
+from hrlrec_tf.data.read_stage import load, load_all, save
+from hrlrec_tf.data.rejected import RejectedWriter
+from hrlrec_tf.data.timecut import Cuts
+from hrlrec_tf.features import FeatureSpec
+
+SHARED = "request_with_two_users"
+REPEATED = "duplicate_position"
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionPlan:
+    """What the first stage learnt, for the second.
+
+    Attributes:
+      dataset, spec: the log and its features.
+      work, out: folders.
+      files: rows by partition.
+      names: the log's files, by number.
+      cuts: the cuts in time.
+      bits: of the hashes that name buckets; there are 2 ** bits.
+    """
+
+    dataset: DatasetConfig
+    spec: FeatureSpec
+    work: str
+    out: str
+    files: Sequence[Partitioned]
+    names: Mapping[int, str]
+    cuts: Cuts
+    bits: int
+
+
+@dataclasses.dataclass(frozen=True)
+class BucketResult:
+    """What came of a bucket.
+
+    Attributes:
+      accepted: rows.
+      rejected: rows by reason.
+      requests, rows: lists and rows per split; a list across a cut counts in both splits.
+      channels: rows per (split, channel).
+      users, lists, cut_lists: counts.
+      items: distinct hashes of item ids.
+      first, last: timestamps.
+      fault: why the bucket could not be written; the rest is void then.
+    """
+
+    accepted: int = 0
+    rejected: Counter[str] = dataclasses.field(default_factory=Counter)
+    requests: Counter[str] = dataclasses.field(default_factory=Counter)
+    rows: Counter[str] = dataclasses.field(default_factory=Counter)
+    channels: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+    users: int = 0
+    lists: int = 0
+    cut_lists: int = 0
+    items: npt.NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
+    first: int | None = None
+    last: int | None = None
+    fault: str | None = None
+
+
+def expand(pipeline: beam.Pipeline, plan_path: str, bits: int) -> None:
+    """Adds the stage to a pipeline; the plan lies at `plan_path`. Results lie under the plan's `work` afterwards."""
+    _ = (
+        pipeline
+        | "Buckets" >> beam.Create(range(1 << bits), reshuffle=False)
+        | "Spread" >> beam.Reshuffle()
+        | "MakeSessions" >> beam.ParDo(MakeSessions(plan_path))
+    )
+
+
+class MakeSessions(beam.DoFn):
+    """Bucket -> its session files."""
+
+    def __init__(self, plan_path: str) -> None:
+        self._plan_path = plan_path
+
+    def setup(self) -> None:
+        """Loads the plan, once per worker."""
+        self._plan: SessionPlan = load(self._plan_path)
+        shared = load_all(FileSystems.join(self._plan.work, "shared", "*.pkl"))
+        self._shared = pa.concat_arrays(shared) if shared else pa.array([], pa.string())
+
+    def process(self, bucket: int) -> Iterator[str]:
+        """Handles one bucket; yields where its result lies.
+
+        What the disk refuses becomes a fault in the result, for the caller to raise.
+        """
+        try:
+            result = self._make(bucket)
+        except OSError as error:
+            result = BucketResult(fault=f"the disk refuses the output ({error}); free space or name another --out")
+        path = FileSystems.join(self._plan.work, "buckets", f"{bucket:05d}.pkl")
+        save(path, result)
+        yield path
+
+    def _make(self, bucket: int) -> BucketResult:
+        plan = self._plan
+        table = buckets.read_bucket(plan.files, "user_id", bucket, plan.bits)
+        if table is None:
+            return BucketResult()
+        table, rejected = self._reject(lists.in_total_order(table), bucket)
+        if not len(table):
+            return BucketResult(rejected=rejected)
+        table, displayed = make_lists(table, plan.dataset)
+        delay_ms = round(plan.dataset.feedback_delay_seconds * 1000)
+        encoder = SessionEncoder(plan.spec, table, displayed, plan.cuts, delay_ms)
+        requests = Counter({split: self._write(encoder, bucket, split) for split in SPLITS})
+        times = columns.flat(table["timestamp"]).to_numpy()
+        return BucketResult(
+            accepted=len(table),
+            rejected=rejected,
+            requests=requests,
+            rows=Counter({split: int(encoder.rows_in(split).sum()) for split in SPLITS}),
+            channels=Counter(_channels(encoder, table)),
+            users=len(pc.unique(table["user_id"])),
+            lists=len(displayed.times),
+            cut_lists=displayed.cut,
+            items=np.unique(buckets.hashes(pc.unique(table["item_id"]))),
+            first=int(times.min()),
+            last=int(times.max()),
+        )
+
+    def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, Counter[str]]:
+        """Drops rows that only other rows prove wrong: shared requests and repeated positions."""
+        if "request_id" not in table.column_names:
+            return table, Counter()
+        shared = columns.mask(pc.is_in(table["request_id"], value_set=self._shared))
+        repeated = np.zeros(len(table), bool)
+        if "position" in table.column_names:
+            own = np.flatnonzero(~shared)
+            requests = lists.encode(table["request_id"]).codes
+            repeated[own] = lists.repeated_positions(requests[own], table["position"].to_numpy()[own])
+        out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
+        with contextlib.closing(RejectedWriter(out)) as writer:
+            writer.write(self._rejections(table, {SHARED: shared, REPEATED: repeated}))
+        counts = Counter({SHARED: int(shared.sum()), REPEATED: int(repeated.sum())})
+        return table.filter(pa.array(~(shared | repeated))), +counts
+
+    def _rejections(self, table: pa.Table, reasons: dict[str, npt.NDArray[np.bool_]]) -> Iterable[dict[str, Any]]:
+        for reason, where in reasons.items():
+            for values in table.filter(pa.array(where)).to_pylist():
+                file, row = self._plan.names[values.pop("source_file")], values.pop("source_row")
+                yield {"file": file, "row": row, "reason": reason, "values": values}
+
+    def _write(self, encoder: SessionEncoder, bucket: int, split: str) -> int:
+        """Writes the sessions of one split, if there are any; returns how many."""
+        count = int(encoder.lists_in(split).sum())
+        if count:
+            name = f"sessions-{bucket:05d}-of-{1 << self._plan.bits:05d}.tfrecord.gz"
+            with contextlib.closing(tfrecord.Writer(FileSystems.join(self._plan.out, split, name))) as writer:
+                for records in encoder.encode(split):
+                    writer.write(records)
+        return count
+
+
+def make_lists(table: pa.Table, dataset: DatasetConfig) -> tuple[pa.Table, Lists]:
+    """The lists of rows in total order, by time, and the table with `position`."""
+    timestamp, length = columns.flat(table["timestamp"]).to_numpy(), dataset.list_length
+    if "request_id" not in table.column_names:
+        rule = dataset.list_rule or ListRule()
+        found = lists.by_rule(lists.encode(table["user_id"]), timestamp, rule.gap_seconds * 1000, length)
+    else:
+        named = "position" in table.column_names
+        position = table["position"].to_numpy() if named else np.arange(len(table))
+        found = lists.by_request(lists.encode(table["request_id"]), position, timestamp, length)
+        if named:
+            return table, lists.in_order_of_time(found)
+    position = np.empty(len(table), np.int64)
+    position[found.rows] = lists.places(found)
+    if "position" in table.column_names:
+        table = table.drop(["position"])
+    return table.append_column("position", pa.array(position)), lists.in_order_of_time(found)
+
+
+def _channels(encoder: SessionEncoder, table: pa.Table) -> dict[tuple[str, str], int]:
+    counts: dict[tuple[str, str], int] = {}
+    for split in SPLITS:
+        rows = table["channel"].filter(pa.array(encoder.rows_in(split)))
+        counts |= {(split, each["values"]): each["counts"] for each in pc.value_counts(rows).to_pylist()}
+    return counts

@@ -1,0 +1,186 @@
+"""The Beam job: an impression log becomes sessions, one tf.Example per displayed list.
+
+Two pipelines. The first reads, checks and partitions rows by user and finds requests that two users share; what it
+learns of the log decides the cuts in time. The second makes the sessions of each bucket of users. Rows travel through
+files beside the output and Beam carries references, so that no runner's memory grows with the log.
+"""
+
+import contextlib
+import errno
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+
+from hrlrec_tf.data import buckets, masking, progress, read_stage, reading, session_stage, timecut
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.examples import SPLITS
+from hrlrec_tf.data.read_stage import ReadJob, UnitResult
+from hrlrec_tf.data.session_stage import BucketResult, SessionPlan
+from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS
+from hrlrec_tf.errors import ConfigError, DataError, LogError
+from hrlrec_tf.features import FeatureSpec
+
+# What DirectRunner stood for before it began to try a runner that it would have to download.
+LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+# From here on, worker processes are faster than none in spite of their start; each takes some 300 MB.
+_PARALLEL_ROWS = 1_000_000
+_MAX_WORKERS = 8
+
+
+def build(
+    dataset: DatasetConfig, out: str, work: str, beam_args: Sequence[str] = (), show_progress: bool = True
+) -> tuple[FeatureSpec, dict[str, Any]]:
+    """Writes the sessions of a log.
+
+    Args:
+      dataset: the log.
+      out: an empty folder for `train/`, `validation/`, `eval/` and `rejected/`.
+      work: an empty folder for what the stages pass on; the caller removes it.
+      beam_args: Beam pipeline arguments; without a runner, Beam's own on this machine.
+      show_progress: whether to show bars on stderr.
+
+    Returns:
+      The features of the sessions, and the counts that `summary.json` holds.
+
+    Raises:
+      ConfigError: a setting or Beam argument is wrong.
+      LogError: the log cannot be read or holds nothing to train on, or the disk refuses the output.
+    """
+    if dataset.masking is not None:
+        masking.key(dataset.masking)
+    log = reading.open_log(dataset, show_progress)
+    options = pipeline_options(beam_args, log.rows_estimate)
+    spec = FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, log.layout.optional)
+    _make_folders(out, [*SPLITS, "rejected"])
+    _make_folders(work, ["units", "shared", "buckets"])
+    job = ReadJob(dataset, log.layout, work, out, buckets.partition_bits(log.rows_estimate))
+    pattern = FileSystems.join(work, "units", "*.pkl")
+    _run(options, lambda p: read_stage.expand(p, job, log.units), "read", pattern, len(log.units), show_progress)
+    units: list[UnitResult] = read_stage.load_all(pattern)
+    _check_read(dataset, units)
+
+    times = timecut.total(unit.times for unit in units if unit.times is not None)
+    cuts, bits = timecut.cut(times, dataset.split), buckets.bucket_bits(int(times.counts.sum()))
+    names = {unit.number: unit.name for unit in log.units}
+    files = [unit.passed for unit in units if unit.passed is not None]
+    plan_path = FileSystems.join(work, "plan.pkl")
+    read_stage.save(plan_path, SessionPlan(dataset, spec, work, out, files, names, cuts, bits))
+    pattern = FileSystems.join(work, "buckets", "*.pkl")
+    _run(options, lambda p: session_stage.expand(p, plan_path, bits), "sessions", pattern, 1 << bits, show_progress)
+    summary = _summarise(dataset, units, read_stage.load_all(pattern))
+    summary |= {
+        "validation_from": cuts.validation_from,
+        "eval_from": cuts.eval_from,
+        "ignored_files": list(log.ignored),
+    }
+    return spec, summary
+
+
+def pipeline_options(beam_args: Sequence[str], rows: int = 0) -> PipelineOptions:
+    """Beam's options; on this machine's own runner, worker processes for logs that are worth their start.
+
+    Raises:
+      ConfigError: the Dask runner is asked for, which loses rows.
+    """
+    options = PipelineOptions(list(beam_args))
+    runner = options.view_as(StandardOptions).runner
+    if runner and "dask" in runner.lower():
+        raise ConfigError(
+            "Beam's Dask runner returns wrong data; choose DirectRunner, FlinkRunner, SparkRunner or Dataflow"
+        )
+    if runner is None:
+        options.view_as(StandardOptions).runner = LOCAL_RUNNER
+    direct = options.view_as(DirectOptions)
+    if not any("direct_num_workers" in arg or "direct_running_mode" in arg for arg in beam_args):
+        parallel = rows >= _PARALLEL_ROWS
+        direct.direct_num_workers = min(os.cpu_count() or 1, _MAX_WORKERS) if parallel else 1
+        direct.direct_running_mode = "multi_processing" if parallel else "in_memory"
+    return options
+
+
+def _run(
+    options: PipelineOptions,
+    expand: Callable[[beam.Pipeline], None],
+    what: str,
+    pattern: str,
+    total: int,
+    show_progress: bool,
+) -> None:
+    with progress.count_files(what, pattern, total, show_progress), _disk_errors():
+        with beam.Pipeline(options=options) as pipeline:
+            expand(pipeline)
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """A full disk that not even a worker's report fits on."""
+    try:
+        yield
+    except Exception as error:  # Beam wraps a worker's error in its own
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC or "No space left on device" in str(error):
+            raise LogError("the disk is full; free space or name another --out") from error
+        raise
+
+
+def _make_folders(parent: str, names: Sequence[str]) -> None:
+    for name in names:
+        FileSystems.mkdirs(FileSystems.join(parent, name))
+
+
+def _check_read(dataset: DatasetConfig, units: Sequence[UnitResult]) -> None:
+    """Raises the first unit's fault, or what is wrong with a log none of whose rows pass."""
+    for unit in units:
+        if unit.fault is not None:
+            raise LogError(unit.fault)
+    read = sum(unit.read for unit in units)
+    rejected = sum((unit.rejected for unit in units), Counter())
+    if not read:
+        raise LogError(f"{dataset.log}: the log holds no rows; check the path")
+    if rejected.total() == read:
+        reason, count = rejected.most_common(1)[0]
+        remedy = "map the columns in dataset.yaml"
+        if reason == TIMESTAMP_IN_SECONDS:
+            remedy = "state `timestamp_unit: s` in dataset.yaml"
+        raise LogError(f"{dataset.log}: none of {read:,} rows can be used, {count:,} for {reason}; {remedy}")
+
+
+def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequence[BucketResult]) -> dict[str, Any]:
+    for bucket in made:
+        if bucket.fault is not None:
+            raise LogError(bucket.fault)
+    rejected: Counter[str] = sum((part.rejected for parts in (units, made) for part in parts), Counter())
+    accepted, read = sum(bucket.accepted for bucket in made), sum(unit.read for unit in units)
+    if read != accepted + rejected.total():
+        raise DataError(f"{read} rows read, but {accepted} accepted and {rejected.total()} rejected; run it again")
+    rows = sum((bucket.rows for bucket in made), Counter())
+    if not rows["train"]:
+        raise LogError(
+            f"{dataset.log}: the cuts in time leave no row to train on of {accepted:,}; change `split:` in dataset.yaml"
+        )
+    channels = sum((bucket.channels for bucket in made), Counter())
+    requests = sum((bucket.requests for bucket in made), Counter())
+    return {
+        "read": read,
+        "accepted": accepted,
+        "rejected": dict(sorted(rejected.items())),
+        "requests": {split: requests[split] for split in SPLITS},
+        "rows": {split: rows[split] for split in SPLITS},
+        "lists": sum(bucket.lists for bucket in made),
+        "lists_cut_at_length": sum(bucket.cut_lists for bucket in made),
+        "tags_dropped": sum(unit.tags_dropped for unit in units),
+        "users": sum(bucket.users for bucket in made),
+        "items": len(np.unique(np.concatenate([bucket.items for bucket in made]))),
+        "channels": {
+            channel: {split: channels[split, channel] for split in SPLITS}
+            for channel in sorted({channel for _, channel in channels})
+        },
+        "first_timestamp": min(bucket.first for bucket in made if bucket.first is not None),
+        "last_timestamp": max(bucket.last for bucket in made if bucket.last is not None),
+    }

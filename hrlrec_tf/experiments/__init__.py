@@ -1,0 +1,1 @@
+"""Results of runs and experiments, and the pages that show them."""

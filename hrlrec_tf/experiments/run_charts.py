@@ -1,0 +1,168 @@
+"""The pictures of one run: training curves, evaluation slices, channel mix; each with its numbers as a table."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hrlrec_tf.evaluation.panel import PanelStatistics
+from hrlrec_tf.experiments import charts, formatting
+from hrlrec_tf.experiments.charts import Ink, Reference, Series
+
+MOST_BARS = 20  # groups in one picture; the table has all
+
+_CHANNEL, _ITEM = "channel selector", "item recommender"
+_LOSSES = {
+    "critic": ("Critic loss", "Squared error of Q against the reward plus the discounted Q of the next position."),
+    "click": ("Click loss", "Cross-entropy of each level's click prediction."),
+    "similarity": (
+        "Similarity loss",
+        "Minus the cosine of an action and its nearest real item; −1 is a perfect match.",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A picture with what it says.
+
+    Attributes:
+      title: short.
+      caption: how to read it, or what it shows here.
+      svg: element to inline; "" when there is nothing to draw.
+      columns: heads of the table of its numbers.
+      rows: cells as text.
+    """
+
+    title: str
+    caption: str
+    svg: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def training_charts(records: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Validation AUC, losses per level and Q against logged return per level.
+
+    Args:
+      records: lines of a model folder's `metrics.jsonl`.
+    """
+    train = [record for record in records if record.get("split") == "train"]
+    validation = [record for record in records if record.get("split") == "validation"]
+    curves = [_curve("auc", "Validation AUC", _best_epoch(validation), validation, [("AUC", "auc", Ink.FIRST)])]
+    for loss, (title, caption) in _LOSSES.items():
+        lines = [
+            (_CHANNEL, f"channel_{loss}_loss", Ink.FIRST),
+            (_ITEM, f"item_{loss}_loss", Ink.SECOND),
+        ]
+        curves.append(_curve(f"loss-{loss}", title, caption, train, lines))
+    for level, title, ink in (("channel", _CHANNEL, Ink.FIRST), ("item", _ITEM, Ink.SECOND)):
+        caption = "Mean Q of displayed rows should come to lie at the mean discounted return of the log."
+        lines = [("mean Q", f"{level}_q_mean", ink), ("logged return", f"{level}_return_mean", Ink.QUIET)]
+        curves.append(_curve(f"q-{level}", f"Q of the {title}", caption, train, lines))
+    return curves
+
+
+def calibration_chart(records: Sequence[Mapping[str, Any]]) -> Chart:
+    """Predicted over actual clicks on the validation rows, epoch by epoch."""
+    validation = [record for record in records if record.get("split") == "validation"]
+    caption = "Predicted over actual clicks on validation rows; 1 is perfect."
+    lines = [("predicted / actual clicks", "calibration", Ink.FIRST)]
+    return _curve("calibration", "Calibration while training", caption, validation, lines, Reference("perfect", 1.0))
+
+
+def auc_chart(name: str, title: str, by_slice: Mapping[str, float], overall: Any, order: Sequence[str] = ()) -> Chart:
+    """AUC per slice, as bars that start at chance.
+
+    Args:
+      name: of the picture, unique in its page.
+      title: of the picture; its first column is the slice.
+      by_slice: slice -> AUC, NaN where a slice has one class only.
+      overall: AUC over all rows, drawn as a line; None or NaN when unknown.
+      order: slices that come first.
+    """
+    keys = _ordered(by_slice, order)
+    values = [_value(by_slice[key]) for key in keys]
+    caption = _cut_note("Bars start at 0.5, which is chance; the dotted line is all rows together.", len(keys))
+    svg = charts.bar_chart(
+        name,
+        _alt(title, zip(keys, map(formatting.number, values), strict=True)),
+        keys[:MOST_BARS],
+        [Series("AUC", values[:MOST_BARS], Ink.FIRST)],
+        baseline=0.5,
+        reference=Reference("all rows", _value(overall)),
+    )
+    return Chart(title, caption, svg, ("slice", "AUC"), [(key, formatting.number(by_slice[key], 4)) for key in keys])
+
+
+def channel_mix_chart(logged: Mapping[str, float], panel: PanelStatistics | None, order: Sequence[str]) -> Chart:
+    """Channel shares of logged and of recommended lists, side by side."""
+    recommended = panel.channel_shares if panel else {}
+    keys = _ordered({**logged, **recommended}, order)
+    shares = [[source.get(key, 0.0) if source else math.nan for key in keys] for source in (logged, recommended)]
+    texts = [[formatting.percent(share) for share in column] for column in shares]
+    rows = list(zip(keys, *texts, strict=True))
+    described = ((key, f"{before} logged, {after} recommended") for key, before, after in rows)
+    svg = charts.bar_chart(
+        "mix",
+        _alt("Channel mix", described),
+        keys[:MOST_BARS],
+        [
+            Series("logged", [100 * share for share in shares[0][:MOST_BARS]], Ink.QUIET),
+            Series("recommended", [100 * share for share in shares[1][:MOST_BARS]], Ink.FIRST),
+        ],
+        digits=0,
+        unit=" %",
+    )
+    caption = _cut_note("Share of each channel in the lists that were logged and that this model ranks.", len(keys))
+    return Chart("Channel mix", caption, svg, ("channel", "logged", "recommended"), rows)
+
+
+def _curve(
+    name: str,
+    title: str,
+    caption: str,
+    records: Sequence[Mapping[str, Any]],
+    lines: Sequence[tuple[str, str, Ink]],
+    reference: Reference | None = None,
+) -> Chart:
+    """Metrics over epochs; `lines` holds (name, metric, ink), the second line is dashed."""
+    epochs = [_value(record.get("epoch")) for record in records]
+    series = [
+        Series(label, [_value(record.get(metric)) for record in records], ink, dashed=i > 0)
+        for i, (label, metric, ink) in enumerate(lines)
+    ]
+    rows = [
+        (formatting.count(epoch), *(formatting.number(line.values[i], 4) for line in series))
+        for i, epoch in enumerate(epochs)
+    ]
+    last = ((line.name, rows[-1][i + 1]) for i, line in enumerate(series)) if rows else ()
+    svg = charts.line_chart(name, _alt(f"{title} by epoch, at the end", last), epochs, series, "epoch", reference)
+    return Chart(title, caption, svg, ("epoch", *(line.name for line in series)), rows)
+
+
+def _best_epoch(validation: Sequence[Mapping[str, Any]]) -> str:
+    known = [record for record in validation if formatting.finite(record.get("auc"))]
+    if not known:
+        return "There were no validation rows of both classes; the last epoch's networks are the model."
+    best = max(known, key=lambda record: record["auc"])
+    epoch, auc = formatting.count(best.get("epoch")), formatting.number(best["auc"], 4)
+    return f"Best in epoch {epoch}: {auc}. That epoch's networks are the model."
+
+
+def _ordered(values: Mapping[str, Any], order: Sequence[str]) -> list[str]:
+    """Keys of `values`: those in `order` first, the rest as they stand."""
+    first = [key for key in order if key in values]
+    return first + [key for key in values if key not in set(first)]
+
+
+def _cut_note(caption: str, groups: int) -> str:
+    return caption if groups <= MOST_BARS else f"{caption} The first {MOST_BARS} of {groups}; the table has all."
+
+
+def _alt(title: str, parts: Any) -> str:
+    return f"{title}: {'; '.join(f'{key} {value}' for key, value in parts)}"
+
+
+def _value(value: Any) -> float:
+    return float(value) if formatting.finite(value) else math.nan

@@ -1,0 +1,131 @@
+import pytest
+
+from hrlrec_tf.data import prepare, schema
+from hrlrec_tf.data.config import DatasetConfig, ListRule, Split
+from hrlrec_tf.features import FeatureSpec, Kind
+
+from .logs import IN_MEMORY, START, random_rows, read_bytes, read_records, read_sessions, write_parquet
+from .oracle import Oracle, displayed_lists, lists_by_rule
+
+OPTIONAL = {
+    "context_device": Kind.STRING,
+    "item_author": Kind.STRING,
+    "item_length_seconds": Kind.FLOAT,
+    "user_age_band": Kind.STRING,
+}
+SPLITS = ("train", "validation", "eval")
+
+
+def run(dataset, out):
+    return prepare.prepare(dataset, str(out), IN_MEMORY, show_progress=False)
+
+
+def assert_same(folder, oracle):
+    for split in SPLITS:
+        made, expected = read_sessions(folder, split), oracle.sessions(split)
+        assert [session["request_id"] for session in made] == [session["request_id"] for session in expected]
+        for one, other in zip(made, expected, strict=True):
+            assert one == other
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sessions_agree_with_the_definition(tmp_path, seed):
+    rows = random_rows(seed, ties=seed % 2 == 0)
+    delay = 0 if seed < 3 else 90
+    spec = FeatureSpec(list_length=5, history_length=4 + seed, max_tags=3, optional=OPTIONAL)
+    dataset = DatasetConfig(
+        log=write_parquet(rows, tmp_path / "log", files=3, seed=seed, row_group_size=20),
+        list_length=5,
+        sequence_length=8 + seed,
+        max_tags=3,
+        feedback_delay_seconds=delay,
+    )
+    summary = run(dataset, tmp_path / "out")
+    oracle = Oracle(rows, displayed_lists(rows, 5), spec, delay * 1000)
+    assert schema.from_schema(schema.read(tmp_path / "out" / "schema.pbtxt")) == spec
+    assert_same(tmp_path / "out", oracle)
+    assert summary["accepted"] == len(rows) and summary["rejected"] == {}
+    assert summary["requests"] == {split: len(oracle.sessions(split)) for split in SPLITS}
+    assert summary["users"] == len({row["user_id"] for row in rows})
+    assert summary["items"] == len({row["item_id"] for row in rows})
+    assert sum(summary["rows"].values()) == len(rows)
+
+
+def test_some_random_list_crosses_a_cut_and_some_is_cut_at_its_length(tmp_path):
+    rows = random_rows(1)
+    summary = run(DatasetConfig(log=write_parquet(rows, tmp_path / "log"), list_length=5), tmp_path / "out")
+    assert sum(summary["requests"].values()) > summary["lists"]
+    assert summary["lists_cut_at_length"] > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lists_by_rule_agree_with_the_definition(tmp_path, seed):
+    rows = random_rows(seed, requests=30)
+    rows = [{k: v for k, v in row.items() if k not in ("request_id", "position")} for row in rows]
+    unique = {(row["user_id"], row["timestamp"], row["item_id"]): row for row in rows}
+    rows = list(unique.values())
+    dataset = DatasetConfig(
+        log=write_parquet(rows, tmp_path / "log", files=2, seed=seed),
+        list_rule=ListRule(gap_seconds=150),
+        list_length=4,
+        sequence_length=9,
+        max_tags=3,
+    )
+    run(dataset, tmp_path / "out")
+    spec = FeatureSpec(list_length=4, history_length=6, max_tags=3, optional=OPTIONAL)
+    lists = lists_by_rule(rows, 150_000, 4)
+    for name, _, members in lists:
+        for row in members:
+            row["request_id"] = name
+    assert_same(tmp_path / "out", Oracle(rows, lists, spec))
+
+
+def test_output_is_the_same_whatever_the_files_and_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr("hrlrec_tf.data.buckets.ROWS_PER_BUCKET", 40)
+    monkeypatch.setattr("hrlrec_tf.data.formats.BATCH_ROWS", 16)
+    rows = random_rows(7, users=7, requests=60)
+    made = {}
+    for files, groups in ((1, None), (4, 9), (9, 30)):
+        log = write_parquet(rows, tmp_path / f"log{files}", files, seed=files, row_group_size=groups)
+        run(DatasetConfig(log=log), tmp_path / f"out{files}")
+        made[files] = read_bytes(tmp_path / f"out{files}")
+    assert len([path for path in made[1] if path.startswith("train/")]) > 1
+    assert made[1] == made[4] == made[9]
+
+
+def test_worker_processes_give_the_same_bytes(tmp_path):
+    rows = random_rows(8)
+    log = write_parquet(rows, tmp_path / "log", files=4)
+    run(DatasetConfig(log=log), tmp_path / "one")
+    workers = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
+    prepare.prepare(DatasetConfig(log=log), str(tmp_path / "two"), workers, show_progress=False)
+    assert read_bytes(tmp_path / "one") == read_bytes(tmp_path / "two")
+
+
+def test_labels_of_a_list_enter_nothing_but_its_labels(tmp_path):
+    rows = random_rows(9)
+    last = max(rows, key=lambda row: row["timestamp"])["request_id"]
+    flipped = [row | ({"clicks": 9, "dwell_seconds": 99.0} if row["request_id"] == last else {}) for row in rows]
+    sessions = []
+    for name, each in (("one", rows), ("two", flipped)):
+        run(DatasetConfig(log=write_parquet(each, tmp_path / f"log_{name}")), tmp_path / name)
+        (found,) = [s for s in read_sessions(tmp_path / name, "eval") if s["request_id"] == [last]]
+        sessions.append({k: v for k, v in found.items() if k not in ("clicks", "dwell_seconds")})
+    assert sessions[0] == sessions[1]
+
+
+def test_stated_cuts_split_by_the_rows_own_time(tmp_path):
+    rows = random_rows(10)
+    split = Split(validation_from=START + 600_000, eval_from=START + 1_200_000)
+    summary = run(DatasetConfig(log=write_parquet(rows, tmp_path / "log"), split=split), tmp_path / "out")
+    times = [row["timestamp"] for row in rows]
+    assert summary["rows"]["eval"] == sum(time >= split.eval_from for time in times)
+    assert summary["rows"]["train"] == sum(time < split.validation_from for time in times)
+
+
+def test_one_heavy_user_fills_many_buckets_worth_of_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("hrlrec_tf.data.buckets.ROWS_PER_BUCKET", 10)
+    rows = [row | {"user_id": "only"} for row in random_rows(11)]
+    summary = run(DatasetConfig(log=write_parquet(rows, tmp_path / "log")), tmp_path / "out")
+    assert summary["accepted"] == len(rows) and summary["users"] == 1
+    assert len({record for split in SPLITS for record in read_records(tmp_path / "out", split)}) >= summary["lists"]

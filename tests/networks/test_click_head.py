@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hrlrec_tf.networks.click_head import ClickHead
+
+RNG = np.random.default_rng(2)
+ACTIONS, ITEMS = RNG.normal(size=(2, 3, 4)).astype(np.float32), RNG.normal(size=(2, 3, 4)).astype(np.float32)
+
+
+@pytest.fixture(params=["linear", "interaction"])
+def head(request):
+    head = ClickHead(request.param)
+    head(tf.constant(ACTIONS), tf.constant(ITEMS))
+    head.action_weights.bias.assign([0.4])
+    return head
+
+
+def test_logit(head):
+    weights = np.concatenate([head.action_weights.kernel.numpy(), head.item_weights.kernel.numpy()])
+    expected = (np.concatenate([ACTIONS, ITEMS], -1) @ weights)[..., 0] + 0.4  # w.[a; d] + b of eq. 16
+    if head.form == "interaction":
+        expected += head.scale.numpy() * np.sum(ACTIONS * ITEMS, -1)
+    np.testing.assert_allclose(head(tf.constant(ACTIONS), tf.constant(ITEMS)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_action_meets_many_items(head):
+    action = tf.constant(ACTIONS[:, :1])
+    each = [head(action, tf.constant(ITEMS[:, i : i + 1])) for i in range(3)]
+    np.testing.assert_allclose(head(action, tf.constant(ITEMS)), tf.concat(each, 1), rtol=1e-5)
+
+
+def test_order_of_items_by_user(head):
+    """The paper's form orders items the same for every action; the interaction does not."""
+    items = tf.constant(RNG.normal(size=(1, 50, 4)).astype(np.float32))
+    orders = {tuple(np.argsort(head(tf.constant(ACTIONS[b, :1][None]), items)[0])) for b in range(2)}
+    assert len(orders) == (1 if head.form == "linear" else 2)
+
+
+def test_everything_has_a_gradient(head):
+    actions, items = tf.constant(ACTIONS), tf.constant(ITEMS)
+    with tf.GradientTape() as tape:
+        tape.watch([actions, items])
+        value = tf.reduce_sum(head(actions, items))
+    for slope in tape.gradient(value, [actions, items, *head.trainable_variables]):
+        assert np.abs(slope.numpy()).sum() > 0
+
+
+def test_serialises(head):
+    copy = ClickHead.from_config(head.get_config())
+    copy(tf.constant(ACTIONS), tf.constant(ITEMS))
+    copy.set_weights(head.get_weights())
+    np.testing.assert_array_equal(copy(ACTIONS, ITEMS), head(ACTIONS, ITEMS))

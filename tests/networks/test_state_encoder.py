@@ -1,0 +1,147 @@
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+
+from hrlrec_tf.networks.state_encoder import FieldInteraction, StateEncoder
+
+RNG = np.random.default_rng(3)
+B, H, T, N, D, UNITS = 3, 5, 4, 4, 8, 6
+FIELDS = RNG.normal(size=(B, H + T - 1, N, D)).astype(np.float32)
+PROFILE = RNG.normal(size=(B, D)).astype(np.float32)
+# A full history, two rows of history, none at all.
+MASK = np.array([[1] * 5, [0, 0, 0, 1, 1], [0] * 5], bool)
+MASK = np.concatenate([MASK, np.ones((B, T - 1), bool)], axis=1)
+
+
+def shaken(layer: tf.keras.layers.Layer) -> None:
+    """Gives every weight a value of its own, biases and gains too."""
+    rng = np.random.default_rng(9)
+    for variable in layer.trainable_variables:
+        variable.assign_add(rng.normal(0, 0.3, variable.shape))
+
+
+def interaction_weights(layer: FieldInteraction) -> dict[str, np.ndarray]:
+    named = {}
+    for name in ("queries_keys_values", "output_projection"):
+        dense = getattr(layer, name)
+        named |= {f"{name}/kernel": dense.kernel.numpy(), f"{name}/bias": dense.bias.numpy()}
+    for name in ("attention_norm", "output_norm"):
+        norm = getattr(layer, name)
+        named |= {f"{name}/gamma": norm.gamma.numpy(), f"{name}/beta": norm.beta.numpy()}
+    for number, dense in enumerate(layer.feed_forward.layers):
+        named |= {f"feed_forward/{number}/kernel": dense.kernel.numpy(), f"feed_forward/{number}/bias": dense.bias.numpy()}
+    return named
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    encoder = StateEncoder(UNITS, heads=2, dropout=0.5)
+    encoder(tf.constant(FIELDS), tf.constant(PROFILE), tf.constant(MASK), T)
+    shaken(encoder)
+    return encoder
+
+
+def encode(encoder, fields=FIELDS, mask=MASK, states=T, **options):
+    return encoder(tf.constant(fields), tf.constant(PROFILE), tf.constant(mask), states, **options).numpy()
+
+
+def projected_profile(encoder) -> np.ndarray:
+    return np.tanh(PROFILE @ encoder.initial.kernel.numpy() + encoder.initial.bias.numpy())
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_field_interaction(heads):
+    layer = FieldInteraction(heads)
+    layer(tf.constant(FIELDS))
+    shaken(layer)
+    interacted = layer(tf.constant(FIELDS)).numpy()
+    assert interacted.shape == (B, H + T - 1, N * D)
+    weights = interaction_weights(layer)
+    for b, s in ((0, 0), (1, 3), (2, 7)):
+        np.testing.assert_allclose(interacted[b, s], oracles.field_interaction(FIELDS[b, s], weights, heads), atol=1e-4)
+
+
+def test_field_interaction_mixes_the_fields_of_one_behaviour_only():
+    layer = FieldInteraction(2)
+    before = layer(tf.constant(FIELDS)).numpy()
+    changed = FIELDS.copy()
+    changed[0, 2, 3] += 1.0
+    moved = np.abs(layer(tf.constant(changed)).numpy() - before)
+    assert moved[0, 2].reshape(N, D).max(-1).min() > 1e-4  # every field of it
+    moved[0, 2] = 0
+    assert moved.max() < 1e-5
+
+
+def test_states_by_hand(encoder):
+    """Eq. 2: a GRU over behaviours from the projected profile; masked rows do not exist."""
+    weights = interaction_weights(encoder.interaction)
+    cell = encoder.gru.cell
+    kernel, recurrent, bias = cell.kernel.numpy(), cell.recurrent_kernel.numpy(), cell.bias.numpy()
+    states = encode(encoder)
+    assert states.shape == (B, T, UNITS)
+    for b in range(B):
+        state, found = projected_profile(encoder)[b], []
+        for s in range(H + T - 1):
+            if s >= H:
+                found.append(state)
+            if MASK[b, s]:
+                row = oracles.field_interaction(FIELDS[b, s], weights, 2)
+                state = oracles.gru_step(row, state, kernel, recurrent, bias)
+        np.testing.assert_allclose(states[b], [*found, state], atol=1e-4)
+
+
+def test_an_empty_history_starts_at_the_projected_profile(encoder):
+    np.testing.assert_allclose(encode(encoder)[2, 0], projected_profile(encoder)[2], rtol=1e-5)
+    nothing = encode(encoder, mask=np.zeros_like(MASK))
+    np.testing.assert_allclose(nothing, np.repeat(projected_profile(encoder)[:, None], T, 1), rtol=1e-5)
+
+
+def test_a_masked_prefix_changes_nothing(encoder):
+    changed = np.where(MASK[..., None, None], FIELDS, 50.0).astype(np.float32)
+    np.testing.assert_allclose(encode(encoder, fields=changed), encode(encoder), atol=1e-6)
+
+
+def test_rows_masked_at_the_end_leave_the_state(encoder):
+    mask = MASK.copy()
+    mask[0, H + 1 :] = False
+    states = encode(encoder, mask=mask)[0]
+    np.testing.assert_allclose(states[2], states[1])
+    np.testing.assert_allclose(states[:2], encode(encoder)[0, :2], rtol=1e-6)
+
+
+def test_one_pass_equals_separate_passes(encoder):
+    together = encode(encoder)
+    for t in range(T):
+        alone = encode(encoder, fields=FIELDS[:, : H + t], mask=MASK[:, : H + t], states=1)
+        np.testing.assert_allclose(together[:, t], alone[:, 0], atol=1e-6)
+
+
+def test_one_step_equals_one_row_more(encoder):
+    states = encode(encoder)
+    for t in range(T - 1):
+        advanced = encoder.advance(tf.constant(states[:, t]), tf.constant(FIELDS[:, H + t]))
+        np.testing.assert_allclose(advanced, states[:, t + 1], atol=1e-6)
+
+
+def test_dropout_in_training_only(encoder):
+    np.testing.assert_array_equal(encode(encoder), encode(encoder))
+    assert np.abs(encode(encoder, training=True) - encode(encoder, training=True)).max() > 1e-3
+
+
+def test_later_rows_do_not_reach_earlier_states(encoder):
+    fields = tf.constant(FIELDS)
+    for t in range(T):
+        with tf.GradientTape() as tape:
+            tape.watch(fields)
+            value = tf.reduce_sum(encoder(fields, tf.constant(PROFILE), tf.constant(MASK), T)[:, t])
+        reached = np.abs(tape.gradient(value, fields).numpy()).sum((2, 3)) > 0
+        np.testing.assert_array_equal(reached, MASK & (np.arange(H + T - 1) < H + t))
+
+
+def test_serialises(encoder):
+    copy = StateEncoder.from_config(encoder.get_config())
+    copy(tf.constant(FIELDS), tf.constant(PROFILE), tf.constant(MASK), T)
+    copy.set_weights(encoder.get_weights())
+    np.testing.assert_array_equal(encode(copy), encode(encoder))
+    assert FieldInteraction.from_config(FieldInteraction(2, 0.1).get_config()).get_config()["dropout"] == 0.1

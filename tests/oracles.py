@@ -1,0 +1,122 @@
+"""Independent NumPy implementations of the model's equations: loops over plain arrays, slow and readable."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def item_reward(factors: Sequence[float], weights: Sequence[float], biases: Sequence[float], combine: str) -> float:
+    """Eq. 7 for one row."""
+    total = 0.0
+    for factor, weight, bias in zip(factors, weights, biases):
+        total += (factor + bias) ** weight if combine == "power" else weight * (factor + bias)
+    return total
+
+
+def td_targets(rewards: Sequence[float], valid: Sequence[int], q: Sequence[float], gamma: float) -> list[float]:
+    """Eq. 9, 12 for one list: r_t, plus gamma * Q'(t + 1) but at the last valid position."""
+    last = max((t for t, inside in enumerate(valid) if inside), default=-1)
+    return [rewards[t] + (gamma * q[t + 1] if t < last else 0.0) for t in range(len(rewards))]
+
+
+def discounted_returns(rewards: Sequence[float], valid: Sequence[int], gamma: float) -> list[float]:
+    """What was earned from each position to the end of one list."""
+    last = max((t for t, inside in enumerate(valid) if inside), default=-1)
+    return [
+        sum(gamma ** (later - t) * rewards[later] for later in range(t, max(t, last) + 1)) for t in range(len(rewards))
+    ]
+
+
+def cosine(a: Array, b: Array) -> float:
+    """Cosine of two vectors."""
+    return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def similarity_loss(actions: Array, pool: Array, allowed: npt.NDArray[np.bool_], valid: Array) -> float:
+    """Eq. 17: actions [A, D], pool [P, D], allowed [A, P], valid [A]."""
+    best = [
+        max(cosine(action, item) for item, may in zip(pool, allowed[number]) if may)
+        for number, action in enumerate(actions)
+        if valid[number] and allowed[number].any()
+    ]
+    return -sum(best) / len(best) if best else 0.0
+
+
+def sigmoid(x: Array) -> Array:
+    """Logistic function."""
+    return 1 / (1 + np.exp(-x))
+
+
+def cross_entropy(logit: float, label: int) -> float:
+    """Eq. 15 for one row."""
+    probability = 1 / (1 + math.exp(-logit))
+    return -math.log(probability if label else 1 - probability)
+
+
+def layer_norm(x: Array, gamma: Array, beta: Array) -> Array:
+    """Keras' layer normalisation over the last axis."""
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+
+
+def field_interaction(fields: Array, weights: Mapping[str, Array], heads: int) -> Array:
+    """Eq. 1 for one behaviour: fields [n, D] -> [n * D]. `weights` by the layer's own names."""
+    count, dim = fields.shape
+    size = dim // heads
+    projected = fields @ weights["queries_keys_values/kernel"] + weights["queries_keys_values/bias"]
+    queries, keys, values = projected[:, :dim], projected[:, dim : 2 * dim], projected[:, 2 * dim :]
+    attended = np.zeros((count, dim))
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        for field in range(count):
+            scores = np.array([queries[field, part] @ keys[other, part] for other in range(count)]) / math.sqrt(size)
+            shares = np.exp(scores) / np.exp(scores).sum()
+            attended[field, part] = sum(share * values[other, part] for other, share in enumerate(shares))
+    rows = fields + attended @ weights["output_projection/kernel"] + weights["output_projection/bias"]
+    rows = layer_norm(rows, weights["attention_norm/gamma"], weights["attention_norm/beta"])
+    hidden = np.maximum(rows @ weights["feed_forward/0/kernel"] + weights["feed_forward/0/bias"], 0)
+    rows = rows + hidden @ weights["feed_forward/1/kernel"] + weights["feed_forward/1/bias"]
+    return layer_norm(rows, weights["output_norm/gamma"], weights["output_norm/beta"]).reshape(-1)
+
+
+def gru_step(x: Array, state: Array, kernel: Array, recurrent: Array, bias: Array) -> Array:
+    """One step of a GRU cell in Keras' form (reset after the product, two biases)."""
+    units = len(state)
+    inside, before = x @ kernel + bias[0], state @ recurrent + bias[1]
+    update = sigmoid(inside[:units] + before[:units])
+    reset = sigmoid(inside[units : 2 * units] + before[units : 2 * units])
+    candidate = np.tanh(inside[2 * units :] + reset * before[2 * units :])
+    return update * state + (1 - update) * candidate
+
+
+def as_of_counts(rows: Sequence[Mapping], channels: Mapping[str, tuple[int, int]], tags: Mapping[str, tuple[int, int]]) -> list[dict]:
+    """As-of counts of each row of a list: profile counts (impressions, clicks), plus the impressions of the rows above.
+
+    Args:
+      rows: with `channel` and `tags`, in display order. channels, tags: the user's profile before the list.
+    """
+    counts = []
+    for t, row in enumerate(rows):
+        above = rows[:t]
+        shown, clicked = channels.get(row["channel"], (0, 0))
+        tag_shown = sum(tags.get(tag, (0, 0))[0] + sum(tag in other["tags"] for other in above) for tag in row["tags"])
+        counts.append(
+            {
+                "channel_impressions": shown + sum(other["channel"] == row["channel"] for other in above),
+                "channel_clicks": clicked,
+                "tag_impressions": tag_shown,
+                "tag_clicks": sum(tags.get(tag, (0, 0))[1] for tag in row["tags"]),
+            }
+        )
+    return counts
+
+
+def auc(labels: Sequence[int], predictions: Sequence[float]) -> float:
+    """Share of (clicked, not clicked) pairs in the right order, ties half."""
+    clicked = [p for label, p in zip(labels, predictions) if label]
+    other = [p for label, p in zip(labels, predictions) if not label]
+    return sum((a > b) + (a == b) / 2 for a in clicked for b in other) / (len(clicked) * len(other))

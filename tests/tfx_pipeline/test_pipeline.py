@@ -1,0 +1,73 @@
+"""The DAG and its digests."""
+
+import dataclasses
+
+import pipeline_fakes as fakes
+import pytest
+from tfx.dsl.compiler import compiler
+
+from tfx_pipeline.configs import Digests, Thresholds
+from tfx_pipeline.pipeline import DIGEST, READS, create_pipeline
+
+DATA = {"SessionExampleGen", "StatisticsGen"}
+VALIDATION = {"ImportSchemaGen", "ExampleValidator", "AnomalyGate", "Transform"}
+MODEL = {"Trainer", "ImpressionScorer"}
+JUDGEMENT = {"Evaluator", "ServingCheck", "Pusher"}
+ALL = DATA | VALIDATION | MODEL | JUDGEMENT
+
+
+def nodes(config):
+    ir = compiler.Compiler().compile(create_pipeline(config))
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
+
+
+def digests(config):
+    parameters = {name: node.parameters.parameters for name, node in nodes(config).items()}
+    return {name: given[DIGEST].field_value.string_value for name, given in parameters.items()}
+
+
+def test_the_nodes():
+    assert set(nodes(fakes.pipeline_config())) == set(READS) == ALL
+
+
+def test_every_node_carries_a_digest():
+    assert all(len(digest) == 64 for digest in digests(fakes.pipeline_config()).values())
+
+
+@pytest.mark.parametrize(
+    ("change", "rerun"),
+    [
+        ({}, set()),
+        ({"digests": Digests("edited", "b", "c")}, ALL),
+        ({"digests": Digests("a", "edited", "c")}, ALL - DATA),
+        ({"digests": Digests("a", "b", "edited")}, ALL - {"ImportSchemaGen"}),
+        ({"dataset": '{"log": "/log", "max_tags": 4}'}, ALL - {"ImportSchemaGen"}),
+        ({"model": '{"losses": {"gamma": 0.5}}'}, MODEL | JUDGEMENT),
+        ({"thresholds": Thresholds(auc=0.6)}, JUDGEMENT),
+    ],
+    ids=["nothing", "source", "schema", "log", "dataset", "model", "thresholds"],
+)
+def test_an_edit_changes_the_digests_of_what_depends_on_it(change, rerun):
+    config = fakes.pipeline_config()
+    before, after = digests(config), digests(dataclasses.replace(config, **change))
+    assert {name for name in before if before[name] != after[name]} == rerun
+
+
+def test_whatever_reads_a_node_depends_on_all_that_the_node_depends_on():
+    for name, node in nodes(fakes.pipeline_config()).items():
+        for upstream in node.upstream_nodes:
+            assert set(READS[upstream]) <= set(READS[name]), (upstream, name)
+
+
+def test_nothing_is_trained_before_the_anomaly_gate():
+    upstream = {name: set(node.upstream_nodes) for name, node in nodes(fakes.pipeline_config()).items()}
+
+    def ancestors(name):
+        return upstream[name].union(*map(ancestors, upstream[name]))
+
+    assert all("AnomalyGate" in ancestors(name) for name in {"Transform"} | MODEL | JUDGEMENT)
+    assert {"Evaluator", "ServingCheck"} <= upstream["Pusher"]
+
+
+def test_equal_configurations_give_equal_pipelines():
+    assert nodes(fakes.pipeline_config()) == nodes(fakes.pipeline_config())

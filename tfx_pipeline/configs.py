@@ -1,0 +1,68 @@
+"""What a pipeline is made of. A runner fills `PipelineConfig`; `pipeline.create_pipeline` only reads it."""
+
+import dataclasses
+import json
+
+from tfx_pipeline import digest
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """What a model must reach before it is pushed.
+
+    Attributes:
+      auc: lowest accepted AUC over all evaluation impressions.
+      calibration: lowest and highest accepted ratio of predicted to observed clicks.
+      latency_seconds: longest accepted time for ranking one request in the serving check; generous, since it catches
+        broken exports, not slow machines.
+    """
+
+    auc: float = 0.5
+    calibration: tuple[float, float] = (0.5, 2.0)
+    latency_seconds: float = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Digests:
+    """Contents behind the paths of a `PipelineConfig`, as digests: see `digest`."""
+
+    source: str
+    schema: str
+    log: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineConfig:
+    """One pipeline, paths included.
+
+    Attributes:
+      root: folder or URI of the artifacts.
+      dataset: where the log is and how to read it, `hrlrec_tf.data.config.DatasetConfig` as JSON.
+      schema: file of the curated schema.
+      model: `hrlrec_tf.config.Config` as JSON.
+      serving: folder or URI under which numbered versions are pushed.
+      digests: of the contents behind those paths.
+      thresholds: what a model must reach.
+      beam_args: Beam pipeline arguments. Empty means Beam's in-memory runner with one worker, the fastest to start.
+      name: pipeline name; runs of one name share their cache.
+    """
+
+    root: str
+    dataset: str
+    schema: str
+    model: str
+    serving: str
+    digests: Digests
+    thresholds: Thresholds = Thresholds()
+    beam_args: tuple[str, ...] = ()
+    name: str = "hrlrec"
+
+    def parts(self) -> dict[str, str]:
+        """Digest of each thing that an edit may change: `source`, `log`, `schema`, `model`, `thresholds`."""
+        return {
+            "source": self.digests.source,
+            "log": digest.of_text(self.dataset, self.digests.log),
+            "schema": self.digests.schema,
+            "model": digest.of_text(self.model),
+            "thresholds": digest.of_text(json.dumps(dataclasses.asdict(self.thresholds), sort_keys=True)),
+        }

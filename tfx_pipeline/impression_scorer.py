@@ -1,0 +1,106 @@
+"""ImpressionScorer: sessions in, one scored Example per impression out.
+
+TFMA reads a session's `[list_length]` outputs as one multi-valued prediction and then slices them silently wrong, so
+the Evaluator is given scalars: one tf.Example per displayed row with its label, prediction and slice keys.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.utils.shared import Shared
+from tfx import v1 as tfx
+from tfx.components.util import examples_utils
+from tfx.dsl.component.experimental.annotations import BeamComponentParameter
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+SPLIT = "eval"
+SIGNATURE = "score_examples"
+_BATCH = 256  # sessions per model call
+_GROUPS = ((1, "1"), (3, "2-3"), (6, "4-6"), (10, "7-10"))  # last position of a group, its name
+
+
+@tfx.dsl.components.component(use_beam=True)
+def ImpressionScorer(
+    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
+    impressions: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Examples],
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Scores the evaluation sessions with the exported model.
+
+    Args:
+      examples: sessions; their split `eval` is read.
+      model: the export; its signature `score_examples` is called.
+      impressions: receives split `eval`: Examples with `label`, `weight`, `prediction`, `channel`, `position`,
+        `position_group` and `user_id`, one per impression of that split.
+      beam_pipeline: given by TFX.
+    """
+    impressions.split_names = artifact_utils.encode_split_names([SPLIT])
+    impressions.span = 0
+    examples_utils.set_payload_format(impressions, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    sessions = io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], SPLIT))
+    prefix = artifact_utils.get_split_uri([impressions], SPLIT) + "/impressions"
+    with beam_pipeline as pipeline:
+        (
+            pipeline
+            | "ReadSessions" >> beam.io.ReadFromTFRecord(sessions)
+            | "Batch" >> beam.BatchElements(min_batch_size=1, max_batch_size=_BATCH)
+            | "Score" >> beam.ParDo(ScoreSessions(path_utils.serving_model_path(model.uri)))
+            | "WriteImpressions" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
+        )
+
+
+class ScoreSessions(beam.DoFn):
+    """Batches of serialized sessions to serialized impressions, by the model's `score_examples` signature."""
+
+    def __init__(self, model_path: str) -> None:
+        self._model_path = model_path
+        self._shared = Shared()
+        self._model = None
+
+    def setup(self) -> None:
+        """Loads the model, once per process."""
+        self._model = self._shared.acquire(lambda: tf.saved_model.load(self._model_path))
+
+    def process(self, sessions: list[bytes]) -> Iterator[bytes]:
+        """Yields the impressions of a batch of sessions."""
+        outputs = self._model.signatures[SIGNATURE](examples=tf.constant(sessions))
+        for session, probabilities in zip(sessions, outputs["click_probability"].numpy(), strict=True):
+            yield from scored_impressions(tf.train.Example.FromString(session), probabilities)
+
+
+def scored_impressions(session: tf.train.Example, probabilities: Sequence[float]) -> Iterator[bytes]:
+    """Serialized Examples of a session's impressions, those that count in its split.
+
+    Args:
+      session: one session, list rows of length T.
+      probabilities: click probabilities, [T].
+    """
+    feature = session.features.feature
+    weights = feature["weight"].float_list.value
+    clicks = feature["clicks"].int64_list.value
+    channels = feature["channel"].bytes_list.value
+    positions = feature["position"].int64_list.value
+    for row, weight in enumerate(weights):
+        if weight != 1:
+            continue
+        impression = {
+            "label": tf.train.Feature(float_list=tf.train.FloatList(value=[float(clicks[row] > 0)])),
+            "weight": tf.train.Feature(float_list=tf.train.FloatList(value=[weight])),
+            "prediction": tf.train.Feature(float_list=tf.train.FloatList(value=[probabilities[row]])),
+            "channel": tf.train.Feature(bytes_list=tf.train.BytesList(value=[channels[row]])),
+            "position": tf.train.Feature(int64_list=tf.train.Int64List(value=[positions[row]])),
+            "position_group": tf.train.Feature(
+                bytes_list=tf.train.BytesList(value=[position_group(positions[row]).encode()])
+            ),
+            "user_id": feature["user_id"],
+        }
+        yield tf.train.Example(features=tf.train.Features(feature=impression)).SerializeToString()
+
+
+def position_group(position: int) -> str:
+    """The slice of a position, from 1: "1", "2-3", "4-6", "7-10" or ">10"."""
+    return next((name for last, name in _GROUPS if position <= last), ">10")

@@ -1,0 +1,184 @@
+"""Runs the pipeline on this machine: SQLite metadata, and a cache that notices edits.
+
+Example: python -m tfx_pipeline.local_runner --log DIR --workdir DIR
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from hrlrec_tf.config import Config, preset
+from hrlrec_tf.data import config as datasets
+from hrlrec_tf.data import reading, schema
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.errors import HrlrecError
+from hrlrec_tf.features import FeatureSpec
+from tfx_pipeline import dag, digest, evaluator
+from tfx_pipeline.configs import Digests, PipelineConfig, Thresholds
+from tfx_pipeline.dag import PipelineError
+from tfx_pipeline.pipeline import create_pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineResult:
+    """What a finished run left behind.
+
+    Attributes:
+      version: folder of the pushed version; None when the model was not blessed.
+      reasons: why the model was not blessed, one sentence per missed threshold; empty when it was.
+      evaluation: folder of TFMA's results; `evaluator.read_metrics` reads it.
+      runs: what each component did, and its outputs.
+    """
+
+    version: str | None
+    reasons: tuple[str, ...]
+    evaluation: str
+    runs: Mapping[str, dag.Run]
+
+    @property
+    def blessed(self) -> bool:
+        """Whether the model reached its thresholds and was pushed."""
+        return self.version is not None
+
+
+def local_config(
+    dataset: DatasetConfig,
+    workdir: str,
+    model: Config,
+    schema_file: str | None = None,
+    thresholds: Thresholds | None = None,
+    beam_args: Sequence[str] = (),
+) -> PipelineConfig:
+    """The pipeline of a log and a working folder.
+
+    Args:
+      dataset: the log, its place included.
+      workdir: gets `pipeline/` (artifacts and metadata), `serving/` (pushed versions) and `schema.pbtxt`.
+      model: settings of the model.
+      schema_file: the curated schema. None means the one in `workdir`: the first run writes it, with the columns that
+        the log has then; from there on it is the user's to edit, and later data is held against it.
+      thresholds: what the model must reach; None means the defaults.
+      beam_args: Beam pipeline arguments.
+
+    Raises:
+      LogError: there is no readable log.
+      DataError: the schema cannot be read.
+    """
+    folder = pathlib.Path(workdir).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = reading.open_log(dataset, progress=False)
+    curated = pathlib.Path(schema_file).resolve() if schema_file else folder / "schema.pbtxt"
+    if schema_file is None and not curated.exists():
+        spec = FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, log.layout.optional)
+        schema.write(schema.to_schema(spec), curated)
+    schema.from_schema(schema.read(curated))
+    return PipelineConfig(
+        root=str(folder / "pipeline"),
+        dataset=json.dumps(dataclasses.asdict(dataset), sort_keys=True),
+        schema=str(curated),
+        model=model.to_json(),
+        serving=str(folder / "serving"),
+        digests=Digests(digest.of_source(), digest.of_file(str(curated)), digest.of_log(*_paths(dataset))),
+        thresholds=thresholds or Thresholds(),
+        beam_args=tuple(beam_args),
+    )
+
+
+def run(config: PipelineConfig, on_component: dag.Progress | None = None) -> PipelineResult:
+    """Runs the pipeline; what an earlier run already did with the same inputs comes from the cache.
+
+    Args:
+      config: the pipeline.
+      on_component: called with a component's name and `running`, then with `ran`, `cached` or `failed`.
+
+    Raises:
+      GateError: a gate stopped the run.
+      PipelineError: a component failed otherwise.
+    """
+    metadata_file = str(pathlib.Path(config.root) / "metadata.sqlite")
+    done = dag.run_dag(create_pipeline(config), metadata_file, on_component)
+    evaluation = done["Evaluator"].outputs["evaluation"]
+    pushed = done["Pusher"].properties["pushed_model"]
+    version = str(pushed["pushed_destination"]) if pushed["pushed"] else None
+    if version is not None and not pathlib.Path(version).exists():
+        raise PipelineError(
+            f"the version this model was pushed to, {version}, was removed since; delete {metadata_file} to train and "
+            "push anew"
+        )
+    return PipelineResult(version, tuple(evaluator.read_failures(evaluation)), evaluation, done)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; exit code 0 when the model was blessed and pushed, else 1."""
+    args, beam_args = _parser().parse_known_args(argv)
+    try:
+        config = local_config(
+            datasets.find(args.log, args.config),
+            args.workdir,
+            preset(args.preset).override(args.set),
+            args.schema,
+            Thresholds(args.min_auc, tuple(args.calibration)),
+            beam_args,
+        )
+        with dag.quiet(args.verbose):
+            result = run(config, _Printer())
+    except HrlrecError as error:
+        print(f"local_runner: {error}", file=sys.stderr)
+        return 1
+    print(f"evaluation: {result.evaluation}")
+    for value, metrics in evaluator.read_metrics(result.evaluation)[""].items():
+        print(value + ", ".join(f"{name} {metric:.4f}" for name, metric in sorted(metrics.items())))
+    print(f"pushed: {result.version}" if result.blessed else f"not blessed: {'; '.join(result.reasons)}")
+    return 0 if result.blessed else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfx_pipeline.local_runner",
+        description="Runs the training pipeline on this machine. Options not listed here go to Beam.",
+        epilog="example:\n  python -m tfx_pipeline.local_runner --log logs/ --workdir work/",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    limits = Thresholds()
+    parser.add_argument("--log", metavar="DIR", help="the impression log")
+    parser.add_argument("--config", metavar="YAML", help="dataset.yaml, where the log's columns have other names")
+    parser.add_argument("--workdir", metavar="DIR", required=True, help="everything the pipeline writes")
+    parser.add_argument("--schema", metavar="FILE", help="curated schema (default: schema.pbtxt in the workdir)")
+    parser.add_argument("--preset", default="best", help="settings of the model: paper or best (default best)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, e.g. losses.gamma=0"
+    )
+    parser.add_argument("--min-auc", type=float, default=limits.auc, metavar="X", help=f"default {limits.auc}")
+    parser.add_argument(
+        "--calibration", type=float, nargs=2, default=limits.calibration, metavar=("LOW", "HIGH"), help="accepted range"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show what TFX and Beam log")
+    return parser
+
+
+class _Printer:
+    """Prints one line per finished component."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+
+    def __call__(self, component: str, state: str) -> None:
+        if state == dag.RUNNING:
+            self._start = time.monotonic()
+        else:
+            print(f"{component:<18} {state:<7} {time.monotonic() - self._start:6.1f} s", flush=True)
+
+
+def _paths(dataset: DatasetConfig) -> list[str]:
+    """The log and its side tables, whose paths are relative to it."""
+    log = str(dataset.log)
+    folder = log if "://" in log or pathlib.Path(log).is_dir() else str(pathlib.Path(log).parent)
+    return [log, *(f"{folder}/{join.file}" for join in dataset.joins)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Does an export serve? Loads it, ranks one canned request and looks at the answer.
+
+The request is made of evaluation sessions: the first one's user, context, history and profile, and as candidates the
+items that the first sessions displayed, so it is a request of this very log with candidates from its channels.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from hrlrec_tf import features
+from hrlrec_tf.errors import ModelError
+from hrlrec_tf.features import FeatureSpec, Kind
+
+SIGNATURE = "rank"
+_SESSIONS = 200  # what so many sessions displayed are the candidates,
+_CANDIDATES = 200  # up to so many
+_DTYPES = {Kind.STRING: object, Kind.INT: np.int64, Kind.FLOAT: np.float32}
+_LISTS = {Kind.STRING: "bytes_list", Kind.INT: "int64_list", Kind.FLOAT: "float_list"}
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class ServingError(ModelError):
+    """An export does not serve as it should."""
+
+
+def check(model_dir: str, session_files: str, spec: FeatureSpec, latency_seconds: float) -> str:
+    """Ranks a canned request with the export.
+
+    Args:
+      model_dir: SavedModel folder.
+      session_files: file pattern of gzipped evaluation sessions.
+      spec: the sessions' features.
+      latency_seconds: longest accepted time of a call after the first.
+
+    Returns:
+      One line on what was checked.
+
+    Raises:
+      ServingError: the export cannot be loaded or called, or its answer is no valid feed.
+    """
+    records = tf.data.TFRecordDataset(tf.io.gfile.glob(session_files), compression_type="GZIP").take(_SESSIONS)
+    sessions = [tf.train.Example.FromString(record) for record in records.as_numpy_iterator()]
+    if not sessions:
+        raise ServingError("there is no evaluation session to make a request of; give a log of more days or requests")
+    request = canned_request(sessions, spec)
+    answer, seconds = _rank(model_dir, request)
+    check_answer(request, answer, spec.list_length)
+    size = request["candidate_item_id"].shape[1]
+    if seconds > latency_seconds:
+        raise ServingError(f"it takes {seconds:.2f} s to rank {size} candidates; accepted are {latency_seconds:g} s")
+    channels = len(set(request["candidate_channel"][0]))
+    return f"ranked {size} candidates of {channels} channels in {seconds * 1000:.1f} ms\n"
+
+
+def _rank(model_dir: str, request: Arrays) -> tuple[Arrays, float]:
+    """The answer to `request`, each output [list_length], and the seconds that a second call took."""
+    tensors = {name: tf.constant(values) for name, values in request.items()}
+    try:
+        model = tf.saved_model.load(model_dir)
+        rank = model.signatures[SIGNATURE]
+        rank(**tensors)  # the first call traces and allocates
+        start = time.perf_counter()
+        outputs = rank(**tensors)
+        seconds = time.perf_counter() - start
+    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        raise ServingError(f"it cannot rank a request ({type(error).__name__}: {error})") from error
+    return {name: values.numpy()[0] for name, values in outputs.items()}, seconds
+
+
+def canned_request(sessions: Sequence[tf.train.Example], spec: FeatureSpec) -> dict[str, np.ndarray]:
+    """Inputs of the `rank` signature, batch 1, made of sessions as the module's docstring says."""
+    request: dict[str, np.ndarray] = {"epsilon": np.zeros(1, np.float32)}
+    for name, (kind, rank) in spec.serving_inputs().items():
+        if name not in spec.session:
+            continue
+        values = _values(sessions[0], name, kind)
+        if name == features.HISTORY + "tags":
+            values = _joined(values, spec.max_tags)
+        request[name] = np.array(values, _DTYPES[kind]).reshape([1] if rank == 1 else [1, -1])
+    rows = _displayed(sessions, spec)
+    for name, kind in spec.item.items():
+        request[features.CANDIDATE + name] = np.array([[row[name] for row in rows]], _DTYPES[kind])
+    return request
+
+
+def check_answer(request: Arrays, answer: Arrays, list_length: int) -> None:
+    """Raises `ServingError` unless `answer` is a full list of distinct candidates with sound numbers.
+
+    Args:
+      request: inputs of `rank`, batch 1.
+      answer: its outputs, each [list_length].
+      list_length: T, positions of a list.
+    """
+    channels = dict(zip(request["candidate_item_id"][0], request["candidate_channel"][0], strict=True))
+    items = [item for item in answer["item_id"] if item]
+    wanted = min(list_length, len(channels))
+    if len(items) != wanted or len(set(items)) != wanted:
+        raise ServingError(f"it placed {len(items)} items, {len(set(items))} distinct; {wanted} were to be placed")
+    for item, channel in zip(items, answer["channel"], strict=False):
+        if channels.get(item) != channel:
+            raise ServingError(
+                f"it placed item {item.decode()!r} in channel {channel.decode()!r}; the request has it "
+                + (f"in {channels[item].decode()!r}" if item in channels else "not at all")
+            )
+    probabilities = answer["click_probability"][:wanted]
+    if not np.all((probabilities >= 0) & (probabilities <= 1)):
+        raise ServingError(f"its click probabilities are not all between 0 and 1: {probabilities.tolist()}")
+    for name in ("q_channel", "q_item", "propensity_channel", "propensity_item"):
+        if not np.all(np.isfinite(answer[name])):
+            raise ServingError(f"its output {name} is not finite: {answer[name].tolist()}")
+
+
+def _displayed(sessions: Sequence[tf.train.Example], spec: FeatureSpec) -> list[dict[str, object]]:
+    """Item features of what the sessions displayed, each item once, tags joined."""
+    rows: dict[bytes, dict[str, object]] = {}
+    for session in sessions:
+        columns = {name: _values(session, name, kind) for name, kind in spec.item.items()}
+        columns["tags"] = _joined(columns["tags"], spec.max_tags)
+        for values in zip(*columns.values(), strict=True):
+            row = dict(zip(columns, values, strict=True))
+            if row["item_id"]:
+                rows.setdefault(row["item_id"], row)
+    return list(rows.values())[:_CANDIDATES]
+
+
+def _values(session: tf.train.Example, name: str, kind: Kind) -> list:
+    return list(getattr(session.features.feature[name], _LISTS[kind]).value)
+
+
+def _joined(tags: Sequence[bytes], max_tags: int) -> list[bytes]:
+    """Flattened tags, `max_tags` per row, as one string per row."""
+    rows = (tags[start : start + max_tags] for start in range(0, len(tags), max_tags))
+    return [features.TAG_SEPARATOR.encode().join(tag for tag in row if tag) for row in rows]
