@@ -13,6 +13,8 @@ ROOT = pathlib.Path(__file__).parent
 CORE = [
     "absl-py>=1.0",
     "apache-beam>=2.61,<3",
+    "jinja2>=3.1,<4",
+    "matplotlib>=3.10,<4",
     "numpy>=1.26,<3",
     "packaging>=23",
     "pandas>=1.5.3,<3",
@@ -25,6 +27,7 @@ CORE = [
     "tensorflow>=2.16.2,<2.22",
     "tensorflow-probability>=0.23,<0.24",
     "tensorflow-recommenders>=0.7.7,<0.8",
+    "tensorflow-serving-api>=2.16.1,<2.22",
     "tensorflow-transform>=1.16,<1.22",
     "tf-agents>=0.19,<0.20",
     "tf-keras>=2.16,<2.22",
@@ -86,7 +89,7 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["hrlrec_tf", "hrlrec_tf.*", "tfx_pipeline", "tfx_pipeline.*", "serving", "serving.*", "schemas"]
     ),
-    package_data={"schemas": ["*.pbtxt", "*.md"], "hrlrec_tf": ["**/*.yaml", "**/*.html"]},
+    package_data={"schemas": ["*.pbtxt", "*.md"], "hrlrec_tf": ["**/*.yaml", "**/*.html.j2"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={

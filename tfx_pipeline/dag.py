@@ -52,7 +52,20 @@ class Run:
 
 
 def run_dag(pipeline: tfx.dsl.Pipeline, metadata_file: str, on_component: Progress | None = None) -> dict[str, Run]:
-    """Runs any pipeline, component by component; returns what each did. See `run`."""
+    """Runs a pipeline, component by component.
+
+    Args:
+      pipeline: any TFX pipeline.
+      metadata_file: SQLite file of ML Metadata; made if absent.
+      on_component: called with a component's name and `running`, then with `ran`, `cached` or `failed`.
+
+    Returns:
+      Component -> what it did.
+
+    Raises:
+      HrlrecError: a component raised it, for instance a gate.
+      PipelineError: a component failed otherwise.
+    """
     report = on_component or (lambda name, state: None)
     connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_file)
     pipeline.metadata_connection_config = connection

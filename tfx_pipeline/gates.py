@@ -41,7 +41,7 @@ def AnomalyGate(
         datasets = stats_artifact_utils.load_statistics(statistics, split).proto().datasets
         if not sum(dataset.num_examples for dataset in datasets):
             raise GateError(f"split {split!r} holds no sessions. Nothing was trained. Give a log of more rows or days")
-    found = []
+    found: list[str] = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
         path = f"{artifact_utils.get_split_uri([anomalies], split)}/{ANOMALIES_FILE}"
         with fileio.open(path, "rb") as file:

@@ -5,6 +5,7 @@ the Evaluator is given scalars: one tf.Example per displayed row with its label,
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
@@ -59,7 +60,7 @@ class ScoreSessions(beam.DoFn):
     def __init__(self, model_path: str) -> None:
         self._model_path = model_path
         self._shared = Shared()
-        self._model = None
+        self._model: Any = None
 
     def setup(self) -> None:
         """Loads the model, once per process."""

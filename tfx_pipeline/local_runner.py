@@ -88,6 +88,11 @@ def local_config(
     )
 
 
+def component_names(config: PipelineConfig) -> list[str]:
+    """The components that `run` will run, in that order."""
+    return [component.id for component in create_pipeline(config).components]
+
+
 def run(config: PipelineConfig, on_component: dag.Progress | None = None) -> PipelineResult:
     """Runs the pipeline; what an earlier run already did with the same inputs comes from the cache.
 

@@ -87,10 +87,12 @@ class Join:
     Attributes:
       file: its path, relative to the log.
       key: key column, of the same name in the log and in the table; of rows with the same key the first counts.
+      separator: of CSV columns; default by the name of the table, else that of the log.
     """
 
     file: str
     key: str
+    separator: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

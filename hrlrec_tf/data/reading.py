@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
-import numpy as np
+import pandas as pd
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from tqdm import tqdm
@@ -101,7 +101,8 @@ def read_joins(dataset: DatasetConfig) -> dict[str, pa.Table]:
     tables = {}
     for join in dataset.joins:
         path = FileSystems.join(_folder(dataset), join.file)
-        file = _log_file(dataset, path)
+        by_name = dataclasses.replace(dataset, format=None, separator=join.separator)
+        file = _log_file(by_name, path) or _log_file(dataset, path)
         if file is None:
             raise LogError(f"{path}: neither Parquet, CSV nor JSONL by its name; state `format:`")
         names = list(formats.describe(file)[0])
@@ -114,9 +115,9 @@ def read_joins(dataset: DatasetConfig) -> dict[str, pa.Table]:
             )
         table = pa.concat_tables([batch.table for batch in batches]).combine_chunks()
         keys, _ = columns.to_text(table[join.key])
-        _, first = np.unique(keys.to_numpy(zero_copy_only=False).astype(str), return_index=True)
+        first = ~pd.Series(keys.to_numpy(zero_copy_only=False), dtype=object).duplicated()
         table = table.set_column(table.column_names.index(join.key), join.key, keys)
-        tables[join.key] = table.take(pa.array(np.sort(first)))
+        tables[join.key] = table.filter(pa.array(first))
     return tables
 
 

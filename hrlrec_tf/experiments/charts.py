@@ -108,7 +108,7 @@ def line_chart(
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
         axes.grid(axis="y")
         axes.margins(x=0.04, y=0.12)
-        _legend(axes, len(drawable))
+        _legend(figure, len(drawable))
         return _svg(figure, name, alt)
 
 
@@ -164,7 +164,7 @@ def bar_chart(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
         axes.grid(axis="x")
         axes.margins(x=0.04, y=0.03)
-        _legend(axes, len(drawable))
+        _legend(figure, len(drawable))
         return _svg(figure, name, alt)
 
 
@@ -203,9 +203,9 @@ def _drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, axes
 
 
-def _legend(axes: Axes, series: int) -> None:
+def _legend(figure: Figure, series: int) -> None:
     if series > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=series, borderaxespad=0.2, handlelength=1.6)
+        figure.legend(loc="outside upper left", ncols=series, borderaxespad=0.2, handlelength=1.6)
 
 
 def _svg(figure: Figure, name: str, alt: str) -> str:

@@ -152,8 +152,7 @@ def _best_epoch(validation: Sequence[Mapping[str, Any]]) -> str:
 
 def _ordered(values: Mapping[str, Any], order: Sequence[str]) -> list[str]:
     """Keys of `values`: those in `order` first, the rest as they stand."""
-    first = [key for key in order if key in values]
-    return first + [key for key in values if key not in set(first)]
+    return list(dict.fromkeys([*(key for key in order if key in values), *values]))
 
 
 def _cut_note(caption: str, groups: int) -> str:

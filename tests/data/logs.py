@@ -71,12 +71,14 @@ def read_records(folder, split):
     return records
 
 
-def read_sessions(folder, split):
-    """[{feature: values}] of one split."""
+def read_sessions(folder, split, names=None):
+    """[{feature: values}] of one split, of all features or of some."""
     found = []
     for record in read_records(folder, split):
         session = {}
-        for name, feature in example_pb2.Example.FromString(record).features.feature.items():
+        features = example_pb2.Example.FromString(record).features.feature
+        for name in names or features:
+            feature = features[name]
             values = getattr(feature, feature.WhichOneof("kind")).value
             session[name] = [value.decode() if isinstance(value, bytes) else value for value in values]
         found.append(session)

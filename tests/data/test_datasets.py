@@ -10,6 +10,9 @@ from hrlrec_tf.data import config, prepare
 from .logs import IN_MEMORY, read_sessions
 
 
+SPLITS = ("train", "validation", "eval")
+
+
 def run(log, name, out):
     return prepare.prepare(config.find(str(log), name), str(out), IN_MEMORY, show_progress=False)
 
@@ -20,7 +23,8 @@ def test_movielens(shared_data, tmp_path):
     assert summary["read"] == summary["accepted"] == len(ratings) == 100_000
     assert (summary["users"], summary["items"], summary["rejected"]) == (943, 1682, {})
     clicks = rows = 0
-    for session in (s for split in ("train", "validation", "eval") for s in read_sessions(tmp_path / "out", split)):
+    names = ("weight", "clicks", "timestamp", "history_timestamp")
+    for session in sum((read_sessions(tmp_path / "out", split, names) for split in SPLITS), []):
         weight = np.array(session["weight"])
         clicks += (weight * session["clicks"]).sum()
         rows += weight.sum()
@@ -37,7 +41,7 @@ def test_kuairand(shared_data, tmp_path):
     photo, short = (log["duration_ms"] == 0).sum(), log["duration_ms"].between(1, 29_999).sum()
     assert channels == {"photo": photo, "short": short, "long": len(log) - photo - short}
     dwell = collections.Counter()
-    for session in read_sessions(tmp_path / "out", "eval"):
+    for session in read_sessions(tmp_path / "out", "eval", ("weight", "dwell_seconds")):
         for weight, seconds in zip(session["weight"], session["dwell_seconds"], strict=True):
             dwell["seconds"] += weight * seconds
     newest = log[log["time_ms"] >= summary["eval_from"]]

@@ -30,6 +30,7 @@ class Workplace:
     workdir: pathlib.Path
     trained_on: list[dict]
     states: dict[str, str] = dataclasses.field(default_factory=dict)
+    components: list[str] = dataclasses.field(default_factory=list)
 
     def run(
         self, model: Config | None = None, thresholds: Thresholds = ANY, states: dict[str, str] | None = None
@@ -38,6 +39,7 @@ class Workplace:
         config = local_runner.local_config(
             DatasetConfig(log=str(self.log)), str(self.workdir), model or Config(), thresholds=thresholds
         )
+        self.components = local_runner.component_names(config)
         with dag.quiet():
             return local_runner.run(config, self.states.__setitem__)
 
@@ -77,7 +79,7 @@ def first(workplace):
 
 def test_everything_runs_and_the_version_is_pushed(workplace, first):
     result, states = first
-    assert states == dict.fromkeys(READS, "ran")
+    assert states == dict.fromkeys(READS, "ran") and list(states) == workplace.components
     assert result.blessed and result.reasons == ()
     version = pathlib.Path(result.version)
     assert version.parent == workplace.workdir / "serving" and version.name.isdigit()
