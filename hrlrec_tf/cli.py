@@ -1,8 +1,8 @@
 """The `hrlrec` console script: finds the verbs, parses, runs, reports.
 
 A verb is a `Verb` object that a package registers under the entry-point group `hrlrec.verbs` (see setup.py). That keeps
-imports pointing one way: `tfx_pipeline` and `serving` bring their own verbs and `hrlrec_tf` never imports them. A verb's
-module is imported only when the verb is named or listed in `hrlrec --help`.
+imports pointing one way: `tfx_pipeline` and `serving` bring their own verbs and `hrlrec_tf` never imports them. A
+verb's module is imported only when the verb is named or listed in `hrlrec --help`.
 
 Exit codes: 0 fine, 1 failed (one line on stderr says why), 2 bad usage.
 """
@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hrlrec {args.verb_name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"hrlrec {args.verb_name}: interrupted; the same command starts again where it safely can", file=sys.stderr)
+        print(
+            f"hrlrec {args.verb_name}: interrupted; the same command starts again where it safely can", file=sys.stderr
+        )
         return 1
     return 0
 

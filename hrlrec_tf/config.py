@@ -3,7 +3,8 @@
 Every default of the package stands here and nowhere else. `Config()` is the preset `paper`: the paper where it speaks,
 the authors' released code where it is silent. `preset("best")` lists each departure as one field.
 
-Equation and section numbers are those of "Hierarchical Reinforcement Learning for Integrated Recommendation" (AAAI 2021).
+Equation and section numbers are those of "Hierarchical Reinforcement Learning for Integrated Recommendation" (AAAI
+2021).
 """
 
 import dataclasses
@@ -65,12 +66,12 @@ class RewardConfig:
         for name, weights in {"weights": self.weights, **self.channel_weights}.items():
             if len(weights) != len(REWARDS) or len(self.biases) != len(REWARDS):
                 raise ConfigError(f"rewards.{name} and rewards.biases need four numbers ({', '.join(REWARDS)})")
-            for reward, weight, bias in zip(REWARDS, weights, self.biases):
+            for reward, weight, bias in zip(REWARDS, weights, self.biases, strict=True):
                 if bias < 0:
                     raise ConfigError(f"rewards.biases: {reward} is {bias}; the base of eq. 7 must not be negative")
                 if self.combine == "power" and bias == 0 and weight <= 0:
                     raise ConfigError(
-                        f"rewards.{name}: {reward} raises a base of 0 to {weight}; give a bias above 0 or a weight above 0"
+                        f"rewards.{name}: {reward} raises a base of 0 to {weight}; give a bias or a weight above 0"
                     )
 
 

@@ -24,9 +24,7 @@ class Choice(NamedTuple):
     propensity_item: tf.Tensor
 
 
-def epsilon_greedy(
-    greedy: tf.Tensor, channels: tf.Tensor, available: tf.Tensor, epsilon: tf.Tensor
-) -> Choice:
+def epsilon_greedy(greedy: tf.Tensor, channels: tf.Tensor, available: tf.Tensor, epsilon: tf.Tensor) -> Choice:
     """Keeps the policy's choice or draws one at random.
 
     Args:

@@ -167,11 +167,15 @@ def _check_requests(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
             shape = tf.shape(inputs[name])
             checks.append(_assert(shape[0] == batch, f"{name} must have one row per request, as user_id has", shape))
             if name != names[0]:
-                checks.append(_assert(tf.reduce_all(shape == first), f"{name} must have the shape of {names[0]}", shape))
+                checks.append(
+                    _assert(tf.reduce_all(shape == first), f"{name} must have the shape of {names[0]}", shape)
+                )
     ids, channels = inputs[features.CANDIDATE + "item_id"], inputs[features.CANDIDATE + "channel"]
     present = ids != ""
     checks.append(
-        _assert(tf.reduce_all(tf.reduce_any(present, axis=-1)), "every request needs at least one candidate", tf.shape(ids))
+        _assert(
+            tf.reduce_all(tf.reduce_any(present, axis=-1)), "every request needs at least one candidate", tf.shape(ids)
+        )
     )
     checks.append(
         _assert(

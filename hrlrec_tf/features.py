@@ -5,12 +5,14 @@ A *session* is one displayed list with everything a model may know about it, sto
 * request features, one value each: `request_id`, `user_id`, `timestamp` (ms UTC, the list's first row) and the optional
   `user_*` and `context_*` columns of the log;
 * list rows, `list_length` (T) values each, right-padded: what was displayed, its labels, its as-of counts;
-* history rows, `history_length` (H) values each, left-padded: the most recent impressions strictly before the list, with
+* history rows, `history_length` (H) values each, left-padded: the most recent impressions strictly before the list,
+with
   their feedback. Their names are the row names behind `history_`;
 * the user's long-term profile before the list, of variable length: impressions and clicks so far per channel and tag.
 
-Padding rows have item id "" and count for nothing. `tags` holds `max_tags` (K) strings per row, flattened, "" where a row
-has fewer. Optional columns are found by prefix: `user_*`, `context_*`, `item_*`; strings are categorical, floats numeric.
+Padding rows have item id "" and count for nothing. `tags` holds `max_tags` (K) strings per row, flattened, "" where a
+row has fewer. Optional columns are found by prefix: `user_*`, `context_*`, `item_*`; strings are categorical, floats
+numeric.
 
 Served requests carry the same names, dense: see `FeatureSpec.serving_inputs`. There the tags of one row are one string,
 joined by `TAG_SEPARATOR`, and candidates are rows whose names stand behind `candidate_`.
@@ -39,7 +41,8 @@ class Kind(enum.Enum):
     @property
     def absent(self) -> str | int | float:
         """What a missing value reads as."""
-        return {"string": "", "int": 0, "float": 0.0}[self.value]
+        absent: dict[str, str | int | float] = {"string": "", "int": 0, "float": 0.0}
+        return absent[self.value]
 
 
 # One value per request.

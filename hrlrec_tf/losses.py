@@ -1,8 +1,8 @@
 """The losses of HRL-Rec (Sec. 3.4), one small function per equation.
 
-All tensors of a list are [batch, T]; `valid_t` is 1 for positions that count and 0 for padding and for rows on the other
-side of a time cut. Every loss is a mean over valid positions. Which weights a loss trains is decided by its caller and by
-the gradients stopped here:
+All tensors of a list are [batch, T]; `valid_t` is 1 for positions that count and 0 for padding and for rows on the
+other side of a time cut. Every loss is a mean over valid positions. Which weights a loss trains is decided by its
+caller and by the gradients stopped here:
 
 | loss | trains |
 |---|---|

@@ -1,14 +1,14 @@
 """Builds a list position by position from candidates (Sec. 3.1): channel first, then the item inside it.
 
-The history is encoded once; each placed item is one GRU step per level. Strings of the request stay beside their ids, so
-that items, channels and tags outside the vocabulary are still told apart when counting and when avoiding repeats.
+The history is encoded once; each placed item is one GRU step per level. Strings of the request stay beside their ids,
+so that items, channels and tags outside the vocabulary are still told apart when counting and when avoiding repeats.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from hrlrec_tf import exploration, features, retrieval
+from hrlrec_tf import exploration, retrieval
 from hrlrec_tf.networks.actor import to_action_space
 from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
 from hrlrec_tf.networks.embeddings import Batch
@@ -111,7 +111,9 @@ class Ranker:
         encoded = self._encode(request, candidates)
         prefix = self._start(request, encoded, candidates)
         network = self.network
-        channel_action = network.channel_level.actor(self._state(network.channel_level, tf.constant(1), request, encoded, prefix))
+        channel_action = network.channel_level.actor(
+            self._state(network.channel_level, tf.constant(1), request, encoded, prefix)
+        )
         every_channel = tf.repeat(
             tf.range(network.embedding.channels)[tf.newaxis], tf.shape(encoded.profile)[0], axis=0
         )
@@ -164,7 +166,13 @@ class Ranker:
         return level.join(self.network.embedding, hidden, encoded.cumulative, placed, context, channels)
 
     def _state(
-        self, level: Level, t: tf.Tensor, request: Request, encoded: _Encoded, prefix: _Prefix, channel: tf.Tensor | None = None
+        self,
+        level: Level,
+        t: tf.Tensor,
+        request: Request,
+        encoded: _Encoded,
+        prefix: _Prefix,
+        channel: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """State of position t under one channel constraint [B]: [B, S]. The channel level has none."""
         if channel is None:
@@ -172,7 +180,13 @@ class Ranker:
         return self._states(level, t, request, encoded, prefix, channel[:, tf.newaxis])[:, 0]
 
     def _place(
-        self, t: tf.Tensor, request: Request, candidates: Candidates, encoded: _Encoded, prefix: _Prefix, epsilon: tf.Tensor
+        self,
+        t: tf.Tensor,
+        request: Request,
+        candidates: Candidates,
+        encoded: _Encoded,
+        prefix: _Prefix,
+        epsilon: tf.Tensor,
     ) -> tuple[dict[str, tf.Tensor], _Prefix]:
         """Fills position t; returns its outputs and the prefix of position t + 1."""
         levels, available = self.network.levels, prefix.available
@@ -201,13 +215,16 @@ class Ranker:
         return outputs, self._advance(t, request, candidates, encoded, prefix, choice.index)
 
     def _outputs(
-        self, candidates: Candidates, encoded: _Encoded, position: _Position, choice: exploration.Choice, filled: tf.Tensor
+        self,
+        candidates: Candidates,
+        encoded: _Encoded,
+        position: _Position,
+        choice: exploration.Choice,
+        filled: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         item = tf.gather(encoded.items, choice.index, batch_dims=1)
         action = tf.gather(encoded.actions, choice.index, batch_dims=1)
-        logits = {
-            name: level.click_head(position.actions[name], item) for name, level in self.network.levels.items()
-        }
+        logits = {name: level.click_head(position.actions[name], item) for name, level in self.network.levels.items()}
         outputs = {
             "index": choice.index,
             "item_id": tf.gather(candidates.item_id, choice.index, batch_dims=1),
@@ -222,7 +239,13 @@ class Ranker:
         return {name: tf.where(filled, value, _absent(name, value.dtype)) for name, value in outputs.items()}
 
     def _advance(
-        self, t: tf.Tensor, request: Request, candidates: Candidates, encoded: _Encoded, prefix: _Prefix, index: tf.Tensor
+        self,
+        t: tf.Tensor,
+        request: Request,
+        candidates: Candidates,
+        encoded: _Encoded,
+        prefix: _Prefix,
+        index: tf.Tensor,
     ) -> _Prefix:
         """Places one item: both encoders take a step, its channel and tags count, it cannot be shown again."""
         embedding = self.network.embedding
@@ -232,7 +255,9 @@ class Ranker:
         tags = tf.gather(candidates.tags, index, batch_dims=1)
         rows = {**shown, **as_of_counts(request, channel, tags, prefix.channels, prefix.tags)}
         position = tf.fill(tf.stack([tf.shape(index)[0], 1]), tf.cast(t, tf.int64))
-        placed = embedding.placed(request.batch, {name: values[:, tf.newaxis] for name, values in rows.items()}, position)
+        placed = embedding.placed(
+            request.batch, {name: values[:, tf.newaxis] for name, values in rows.items()}, position
+        )
         hidden = {
             name: level.encoder.advance(prefix.hidden[name], level.fields(encoded.profile, placed)[:, 0])
             for name, level in self.network.levels.items()
@@ -242,7 +267,7 @@ class Ranker:
         return _Prefix(
             available=prefix.available & (candidates.item_id != item_id[:, tf.newaxis]),
             hidden=hidden,
-            placed=Placed(*(before + new for before, new in zip(prefix.placed, added))),
+            placed=Placed(*(before + new for before, new in zip(prefix.placed, added, strict=True))),
             channels=tf.where(here, channel[:, tf.newaxis], prefix.channels),
             tags=tf.where(here[:, tf.newaxis], tags[:, tf.newaxis], prefix.tags),
         )
@@ -277,10 +302,14 @@ def as_of_counts(
     same_channel = request.profile_channel == channel[:, tf.newaxis]
     # [B, P']: how many of the row's tags each profile entry is.
     same_tag = tf.reduce_sum(
-        tf.cast((request.profile_tag[:, tf.newaxis] == tags[..., tf.newaxis]) & (tags != "")[..., tf.newaxis], tf.int64),
+        tf.cast(
+            (request.profile_tag[:, tf.newaxis] == tags[..., tf.newaxis]) & (tags != "")[..., tf.newaxis], tf.int64
+        ),
         axis=1,
     )
-    above = (tags_above[:, :, tf.newaxis] == tags[:, tf.newaxis, :, tf.newaxis]) & (tags != "")[:, tf.newaxis, :, tf.newaxis]
+    above = (tags_above[:, :, tf.newaxis] == tags[:, tf.newaxis, :, tf.newaxis]) & (tags != "")[
+        :, tf.newaxis, :, tf.newaxis
+    ]
     batch = request.batch
     return {
         "channel_impressions": count(batch["profile_channel_impressions"], same_channel)

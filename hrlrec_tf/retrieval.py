@@ -1,7 +1,7 @@
 """From virtual actions to real channels and items (Sec. 3.2, 3.3): cosine search over the candidates.
 
-Shapes: actions [batch, D], candidates [batch, N, D], masks [batch, N] (True: may be chosen). Ties go to the candidate that
-stands first. Where no candidate may be chosen the index is 0 and the caller must not use it.
+Shapes: actions [batch, D], candidates [batch, N, D], masks [batch, N] (True: may be chosen). Ties go to the candidate
+that stands first. Where no candidate may be chosen the index is 0 and the caller must not use it.
 """
 
 import tensorflow as tf
@@ -32,10 +32,14 @@ def nearest(similarities: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 
 def select_channel(similarities: tf.Tensor, channels: tf.Tensor, available: tf.Tensor) -> tf.Tensor:
-    """Channel of the candidate most similar to the channel selector's action (Sec. 3.2): [batch], dtype of `channels`."""
+    """Channel of the candidate most similar to the channel selector's action (Sec. 3.2): [batch], dtype of
+    `channels`.
+    """
     return tf.gather(channels, nearest(similarities, available), batch_dims=1)
 
 
 def select_item(similarities: tf.Tensor, in_channel: tf.Tensor, available: tf.Tensor) -> tf.Tensor:
-    """Candidate most similar to the item recommender's action inside the selected channel, not placed before: [batch]."""
+    """Candidate most similar to the item recommender's action inside the selected channel, not placed before:
+    [batch].
+    """
     return nearest(similarities, in_channel & available)

@@ -24,7 +24,8 @@ def item_reward(
       factors_t: [..., 4] float; click count, dwell time, tags new to the list, tags new to the user's profile.
       weights_t: [..., 4] float; lambda of the channel shown at t, one per factor.
       biases: 4 floats >= 0, added to the factors.
-      combine: `power` (the paper, as we read its exponent): sum of (r + b) ** lambda; `linear`: sum of lambda * (r + b).
+      combine: `power` (the paper, as we read its exponent): sum of (r + b) ** lambda; `linear`: sum of lambda * (r +
+        b).
 
     Returns:
       [...] float32.

@@ -148,7 +148,7 @@ class _Run:
 
     def start_critics(self) -> None:
         """Starts both critics at the mean logged return of the first batches."""
-        totals = {"channel": [], "item": []}
+        totals: dict[str, list[float]] = {"channel": [], "item": []}
         for experience in self._experience(epoch=0).take(_RETURN_BATCHES):
             discount = losses.discounts(experience.valid)
             for level, agent in self.agent.levels.items():

@@ -41,7 +41,9 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
         args.out,
         resume=args.resume,
     )
-    print(f"model in {args.out}: validation AUC {result.get('validation_auc', float('nan')):.4f}, {result['epochs']} epochs")
+    print(
+        f"model in {args.out}: validation AUC {result.get('validation_auc', float('nan')):.4f}, {result['epochs']} epochs"
+    )
     return result
 
 
@@ -100,7 +102,9 @@ def session_folder(name: str) -> pathlib.Path:
     """A finished folder of `hrlrec prepare`; raises DataError if it is not one."""
     folder = pathlib.Path(name)
     if not (folder / "summary.json").exists():
-        raise DataError(f"{folder} holds no finished sessions (no summary.json); run hrlrec prepare --out {folder} first")
+        raise DataError(
+            f"{folder} holds no finished sessions (no summary.json); run hrlrec prepare --out {folder} first"
+        )
     return folder
 
 

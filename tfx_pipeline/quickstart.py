@@ -109,7 +109,13 @@ def _rank(
 def _read_impressions(uri: str) -> pd.DataFrame:
     """The Examples of ImpressionScorer as rows."""
     files = sorted(str(file) for file in pathlib.Path(uri).glob("Split-*/*.gz"))
-    dtypes = {"user_id": tf.string, "channel": tf.string, "position": tf.int64, "label": tf.float32, "prediction": tf.float32}
+    dtypes = {
+        "user_id": tf.string,
+        "channel": tf.string,
+        "position": tf.int64,
+        "label": tf.float32,
+        "prediction": tf.float32,
+    }
     parser = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in dtypes.items()}
     examples = list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
     columns = {name: values.numpy() for name, values in tf.io.parse_example(examples, parser).items()}

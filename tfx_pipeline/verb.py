@@ -24,10 +24,16 @@ class NotBlessedError(HrlrecError):
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", required=True, metavar="DIR", help="everything the run writes")
     parser.add_argument("--log", metavar="DIR", help="impression log (default: a simulated one)")
-    parser.add_argument("--config", metavar="YAML", help="how the log maps to the standard columns, or a known data set")
+    parser.add_argument(
+        "--config", metavar="YAML", help="how the log maps to the standard columns, or a known data set"
+    )
     parser.add_argument("--preset", default="best", choices=("paper", "best"), help="settings of the model")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, e.g. training.epochs=3; repeatable"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting, e.g. training.epochs=3; repeatable",
     )
 
 

@@ -1,10 +1,11 @@
 """DDPG on whole lists (Sec. 3.4): TF-Agents' DdpgAgent, with a list as one experience.
 
-The stock agent takes two-step trajectories, so a list of T positions gives T - 1 transitions and the last reward is lost.
-Here one observation is a whole session, actions and values are [T, D] and [T], and position T is the terminal step.
+The stock agent takes two-step trajectories, so a list of T positions gives T - 1 transitions and the last reward is
+lost. Here one observation is a whole session, actions and values are [T, D] and [T], and position T is the terminal
+step.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tf_agents.agents import tf_agent
@@ -18,7 +19,7 @@ from hrlrec_tf import losses
 from hrlrec_tf.agents.experience import ListExperience
 from hrlrec_tf.config import LossConfig, TrainingConfig
 from hrlrec_tf.networks.embeddings import Batch
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level
 from hrlrec_tf.networks.session import Embedded, embed
 
 
@@ -46,11 +47,13 @@ class ListActorNetwork(_LevelNetwork):
         self._head = model.levels[level].actor
         self._output = tf.TensorSpec([model.spec.list_length, model.config.embedding_dim], tf.float32)
 
-    def create_variables(self, input_tensor_spec: Batch | None = None, **kwargs) -> tf.TensorSpec:
+    def create_variables(self, input_tensor_spec: Batch | None = None, **kwargs: Any) -> tf.TensorSpec:
         """The layers are built; only the output's spec is asked for."""
         return self._output
 
-    def call(self, observation: Batch, step_type=(), network_state=(), training: bool = False):
+    def call(
+        self, observation: Batch, step_type: Any = (), network_state: Any = (), training: bool = False
+    ) -> tuple[tf.Tensor, Any]:
         return self._head(self.states(observation, training)), network_state
 
 
@@ -62,11 +65,17 @@ class ListCriticNetwork(_LevelNetwork):
         self._head = model.levels[level].critic
         self._output = tf.TensorSpec([model.spec.list_length], tf.float32)
 
-    def create_variables(self, input_tensor_spec: Batch | None = None, **kwargs) -> tf.TensorSpec:
+    def create_variables(self, input_tensor_spec: Batch | None = None, **kwargs: Any) -> tf.TensorSpec:
         """The layers are built; only the output's spec is asked for."""
         return self._output
 
-    def call(self, inputs: tuple[Batch, tf.Tensor], step_type=(), network_state=(), training: bool = False):
+    def call(
+        self,
+        inputs: tuple[Batch, tf.Tensor],
+        step_type: Any = (),
+        network_state: Any = (),
+        training: bool = False,
+    ) -> tuple[tf.Tensor, Any]:
         observation, actions = inputs
         return self._head(self.states(observation, training), actions), network_state
 
@@ -132,7 +141,7 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         return self._actor_optimizer
 
     @property
-    def online(self):
+    def online(self) -> Level:
         """This level's layers."""
         return self._model.levels[self.level]
 
@@ -197,19 +206,27 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         self.apply(tape.gradient(weighted, self.actor_variables), self.actor_variables, self._actor_optimizer)
         return loss
 
-    def apply(self, gradients: list, variables: list[tf.Variable], optimizer: tf.keras.optimizers.Optimizer) -> tf.Tensor:
+    def apply(
+        self, gradients: list, variables: list[tf.Variable], optimizer: tf.keras.optimizers.Optimizer
+    ) -> tf.Tensor:
         """Clips by the global norm and applies; returns the norm before clipping."""
-        pairs = [(gradient, variable) for gradient, variable in zip(gradients, variables) if gradient is not None]
+        pairs = [
+            (gradient, variable)
+            for gradient, variable in zip(gradients, variables, strict=True)
+            if gradient is not None
+        ]
         clipped, norm = tf.clip_by_global_norm([gradient for gradient, _ in pairs], self._gradient_clipping)
-        optimizer.apply_gradients(zip(clipped, [variable for _, variable in pairs]))
+        optimizer.apply_gradients(zip(clipped, [variable for _, variable in pairs], strict=True))
         return norm
 
-    def _loss(self, experience: ListExperience, weights=None, training: bool = False) -> tf_agent.LossInfo:
+    def _loss(self, experience: ListExperience, weights: None = None, training: bool = False) -> tf_agent.LossInfo:
         parts = self._parts(experience, training)
         actor = self.policy_loss(parts.states, experience.valid)
-        return tf_agent.LossInfo(parts.critic + self._loss_config.beta * actor, ddpg_agent.DdpgInfo(actor, parts.critic))
+        return tf_agent.LossInfo(
+            parts.critic + self._loss_config.beta * actor, ddpg_agent.DdpgInfo(actor, parts.critic)
+        )
 
-    def _train(self, experience: ListExperience, weights=None) -> tf_agent.LossInfo:
+    def _train(self, experience: ListExperience, weights: None = None) -> tf_agent.LossInfo:
         variables = self._critic_network.trainable_variables
         with tf.GradientTape() as tape:
             parts = self._parts(experience, training=True)
@@ -221,16 +238,22 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         )
         self.train_step_counter.assign_add(1)
         self._update_target()
-        return tf_agent.LossInfo(parts.critic + self._loss_config.beta * actor, ddpg_agent.DdpgInfo(actor, parts.critic))
+        return tf_agent.LossInfo(
+            parts.critic + self._loss_config.beta * actor, ddpg_agent.DdpgInfo(actor, parts.critic)
+        )
 
     def _get_target_updater(self, tau: float = 1.0, period: int = 1) -> common.Periodically:
-        """Soft update of each target weight once: actor and critic share the encoder, which the stock agent moves twice."""
-        pairs = {}
+        """Soft update of each target weight once: actor and critic share the encoder, which the stock agent moves
+        twice.
+        """
+        pairs: dict[Any, tf.Variable] = {}
         for online, target in (
             (self._actor_network, self._target_actor_network),
             (self._critic_network, self._target_critic_network),
         ):
-            pairs |= {source.ref(): follower for source, follower in zip(online.variables, target.variables)}
+            pairs |= {
+                source.ref(): follower for source, follower in zip(online.variables, target.variables, strict=True)
+            }
         sources = [reference.deref() for reference in pairs]
         return common.Periodically(
             lambda: common.soft_variables_update(sources, list(pairs.values()), tau), period, "update_targets"

@@ -51,10 +51,15 @@ class RewardModel:
         unknown = sorted(set(config.channel_weights) - set(channels))
         if unknown:
             raise ConfigError(
-                f"rewards.channel_weights names {unknown[0]!r}, which no training row has; channels: {', '.join(channels)}"
+                f"rewards.channel_weights names {unknown[0]!r}, which no training row has; "
+                f"channels: {', '.join(channels)}"
             )
         self._config = config
-        rows = [config.weights, *(config.channel_weights.get(name, config.weights) for name in channels), config.weights]
+        rows = [
+            config.weights,
+            *(config.channel_weights.get(name, config.weights) for name in channels),
+            config.weights,
+        ]
         self._weights = tf.constant(rows, tf.float32)  # row 0 is padding, the last row is out of vocabulary
 
     def experience(self, batch: Batch) -> ListExperience:

@@ -36,8 +36,8 @@ class HrlRecAgent(tf_agent.TFAgent):
     """Composes the two levels' DDPG agents.
 
     Every batch updates critics, encoders, click heads and embeddings on
-    5 L_channel + 5 L_item + L_ctr + L_similarity without the actors' -Q part; every `actor_period`-th batch also updates
-    the actors on it. Both levels' targets follow together.
+    5 L_channel + 5 L_item + L_ctr + L_similarity without the actors' -Q part; every `actor_period`-th batch also
+    updates the actors on it. Both levels' targets follow together.
 
     Args:
       model: online networks, built. target: networks of the same shape, built.
@@ -86,11 +86,11 @@ class HrlRecAgent(tf_agent.TFAgent):
         """Sets the targets equal to the online networks."""
         common.soft_variables_update(self.model.variables, self.target.variables, tau=1.0)
 
-    def _loss(self, experience: ListExperience, weights=None, training: bool = False) -> tf_agent.LossInfo:
+    def _loss(self, experience: ListExperience, weights: None = None, training: bool = False) -> tf_agent.LossInfo:
         parts = self._parts(experience, training)
         return tf_agent.LossInfo(parts.total, HrlRecInfo(parts.metrics))
 
-    def _train(self, experience: ListExperience, weights=None) -> tf_agent.LossInfo:
+    def _train(self, experience: ListExperience, weights: None = None) -> tf_agent.LossInfo:
         with tf.GradientTape() as tape:
             parts = self._parts(experience, training=True)
         variables = self.model.trainable_variables
@@ -109,7 +109,7 @@ class HrlRecAgent(tf_agent.TFAgent):
         weights = self._config.losses
         embedded = embed(self.model.embedding, experience.observation)
         target_embedded = embed(self.target.embedding, experience.observation)
-        total, metrics, levels = 0.0, {}, {}
+        total, metrics, levels = tf.constant(0.0), dict[str, tf.Tensor](), dict[str, LevelLosses]()
         for level, agent in self.levels.items():
             parts = agent.critic_losses(experience, embedded, target_embedded, training)
             head = self.model.levels[level].click_head

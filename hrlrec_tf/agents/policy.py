@@ -1,5 +1,7 @@
 """Ranking as TF-Agents policies: a request with candidates in, indices of the displayed candidates out."""
 
+from typing import Any
+
 import tensorflow as tf
 from tf_agents.policies import tf_policy
 from tf_agents.specs import tensor_spec
@@ -8,7 +10,6 @@ from tf_agents.trajectories import time_step as ts
 
 from hrlrec_tf import features
 from hrlrec_tf.features import FeatureSpec, Kind
-from hrlrec_tf.networks.embeddings import Batch
 from hrlrec_tf.ranking import OUTPUTS, Candidates, Ranker, Request
 
 _DTYPES = {Kind.STRING: tf.int64, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
@@ -19,8 +20,9 @@ class RankingPolicy(tf_policy.TFPolicy):
     """Ranks candidates; `epsilon` above 0 explores (Sec. 3.5).
 
     Observation: transformed request, history and profile features, `candidate_*` item features [N], and the strings
-    `candidate_item_id_text`, `candidate_channel_text`, `candidate_tags_text`, `profile_channel_text`, `profile_tag_text`.
-    Action: [T] indices into the candidates, -1 where none is left. Info: everything `Ranker.rank` returns.
+    `candidate_item_id_text`, `candidate_channel_text`, `candidate_tags_text`, `profile_channel_text`,
+    `profile_tag_text`. Action: [T] indices into the candidates, -1 where none is left. Info: everything `Ranker.rank`
+    returns.
 
     Args:
       ranker: on the trained networks.
@@ -42,7 +44,7 @@ class RankingPolicy(tf_policy.TFPolicy):
     def _variables(self) -> list[tf.Variable]:
         return list(self._ranker.network.variables)
 
-    def _action(self, time_step: ts.TimeStep, policy_state, seed) -> policy_step.PolicyStep:
+    def _action(self, time_step: ts.TimeStep, policy_state: Any, seed: Any) -> policy_step.PolicyStep:
         observation = time_step.observation
         rows = {name: observation[features.CANDIDATE + name] for name in self._ranker.network.spec.item}
         candidates = Candidates(
@@ -53,7 +55,7 @@ class RankingPolicy(tf_policy.TFPolicy):
         ranked = self._ranker.rank(request, candidates, epsilon)
         return policy_step.PolicyStep(ranked.pop("index"), policy_state, ranked)
 
-    def _distribution(self, time_step: ts.TimeStep, policy_state):
+    def _distribution(self, time_step: ts.TimeStep, policy_state: Any) -> policy_step.PolicyStep:
         raise NotImplementedError("a ranking policy yields lists and their propensities, not distributions; use action")
 
 
@@ -80,9 +82,11 @@ def ranking_observation_spec(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
     return specs
 
 
-def _request_spec(spec: FeatureSpec) -> Batch:
+def _request_spec(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
     """Request, history and profile features after the transform; one request's shapes."""
-    specs = {name: tf.TensorSpec([], _DTYPES[kind], name) for name, kind in spec.request.items() if name != "request_id"}
+    specs = {
+        name: tf.TensorSpec([], _DTYPES[kind], name) for name, kind in spec.request.items() if name != "request_id"
+    }
     for name, kind in spec.history_rows.items():
         shape = [spec.history_length, spec.max_tags] if name == "history_tags" else [spec.history_length]
         specs[name] = tf.TensorSpec(shape, _DTYPES[kind], name)

@@ -55,8 +55,8 @@ class SessionReader:
     def transform(self, raw: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Batch:
         """Ids and numbers of raw features.
 
-        Request features come as [B], history as [B, H], profile as [B, P], item features as [B, rows], whether these are a
-        list's T or any number of candidates; tags have one rank more, K.
+        Request features come as [B], history as [B, H], profile as [B, P], item features as [B, rows], whether these
+        are a list's T or any number of candidates; tags have one rank more, K.
         """
         return {name: self._shape(name, values) for name, values in self._layer(dict(raw)).items()}
 
@@ -111,7 +111,9 @@ class SessionDataset:
             kept = self._kept
             lists = tf.data.Dataset.range(kept["timestamp"].shape[0])
             order = lists.shuffle(max(len(lists), 1), seed=shuffle_seed).batch(batch_size)
-            batches = order.map(lambda chosen: _trim({name: tf.gather(values, chosen) for name, values in kept.items()}))
+            batches = order.map(
+                lambda chosen: _trim({name: tf.gather(values, chosen) for name, values in kept.items()})
+            )
         return batches.prefetch(tf.data.AUTOTUNE)
 
 

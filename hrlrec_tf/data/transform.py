@@ -5,8 +5,11 @@ frequency, V + 1 for any other. Numeric optional columns become z-scores. Everyt
 candidates and profile share one vocabulary per kind of thing, and padding rows are left out of every statistic.
 """
 
+import functools
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import TypeAlias
 
 import apache_beam as beam
 import tensorflow as tf
@@ -18,7 +21,7 @@ from tfx_bsl.public import tfxio
 from hrlrec_tf import features
 from hrlrec_tf.features import FeatureSpec, Kind
 
-Tensor = tf.Tensor | tf.SparseTensor
+Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
 
 _KINDS = {tf.string: Kind.STRING, tf.int64: Kind.INT, tf.float32: Kind.FLOAT}
 
@@ -31,7 +34,7 @@ def preprocessing_fn(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         known = _values(inputs[vocabulary])
         file = tft.vocabulary(tf.boolean_mask(known, known != ""), vocab_filename=vocabulary)
         for name in names:
-            outputs[name] = _map_values(inputs[name], lambda values, file=file: _look_up(values, file))
+            outputs[name] = _map_values(inputs[name], functools.partial(_look_up, file))
     for name, kind in spec.optional.items():
         if kind is Kind.FLOAT:
             outputs |= _standardise(inputs, name)
@@ -85,13 +88,13 @@ def _values(feature: Tensor) -> tf.Tensor:
     return feature.values if isinstance(feature, tf.SparseTensor) else tf.reshape(feature, [-1])
 
 
-def _map_values(feature: Tensor, function) -> Tensor:
+def _map_values(feature: Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> Tensor:
     if isinstance(feature, tf.SparseTensor):
         return feature.with_values(function(feature.values))
     return function(feature)
 
 
-def _look_up(values: tf.Tensor, file: tf.Tensor) -> tf.Tensor:
+def _look_up(file: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     ids = tft.apply_vocabulary(values, file, num_oov_buckets=1)
     return tf.where(values == "", tf.zeros_like(ids), ids + 1)
 

@@ -1,6 +1,7 @@
 """Click prediction metrics on displayed rows, overall and per slice; scikit-learn where it has them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,14 +38,15 @@ def rela_impr(model_auc: float, base_auc: float) -> float:
     return ((model_auc - 0.5) / (base_auc - 0.5) - 1.0) * 100.0
 
 
-def click_metrics(rows: pd.DataFrame) -> Mapping[str, object]:
+def click_metrics(rows: pd.DataFrame) -> Mapping[str, Any]:
     """All metrics of scored rows.
 
     Args:
       rows: columns user_id, channel, position, label (0 or 1), prediction; see `scoring.score_sessions`.
 
     Returns:
-      auc, gauc, log_loss, calibration (predicted over actual clicks), click_rate, rows, auc_by_channel, auc_by_position.
+      auc, gauc, log_loss, calibration (predicted over actual clicks), click_rate, rows, auc_by_channel,
+      auc_by_position.
     """
     labels, predictions = rows["label"].to_numpy(), rows["prediction"].to_numpy()
     clicks = float(labels.sum())

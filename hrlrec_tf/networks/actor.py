@@ -1,5 +1,7 @@
 """Actor (eq. 3, 6): from a state to a virtual channel or item embedding."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -19,7 +21,7 @@ class Actor(tf.keras.layers.Layer):
       states: [..., S]. Returns [..., dim].
     """
 
-    def __init__(self, dim: int = 32, space: str = "tanh", **kwargs) -> None:
+    def __init__(self, dim: int = 32, space: str = "tanh", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dim, self.space = dim, space
         self.dense = tf.keras.layers.Dense(dim, name="dense")

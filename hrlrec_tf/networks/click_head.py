@@ -1,5 +1,7 @@
 """Click head (eq. 16): click probability of a real item, given a virtual one."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -15,7 +17,7 @@ class ClickHead(tf.keras.layers.Layer):
       actions: [..., D]. items: [..., D] (broadcast against each other). Returns logits [...].
     """
 
-    def __init__(self, form: str = "linear", **kwargs) -> None:
+    def __init__(self, form: str = "linear", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.form = form
         self.action_weights = tf.keras.layers.Dense(1, name="action_weights")

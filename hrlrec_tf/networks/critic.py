@@ -1,6 +1,7 @@
 """Critic (eq. 5, 8): value of an action in a state."""
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -22,7 +23,7 @@ class Critic(tf.keras.layers.Layer):
       states: [..., S]. actions: [..., D]. Returns [...].
     """
 
-    def __init__(self, head: str = "relu", form: str = "linear", action_dim: int = 32, **kwargs) -> None:
+    def __init__(self, head: str = "relu", form: str = "linear", action_dim: int = 32, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.head, self.form, self.action_dim = head, form, action_dim
         self.state_weights = tf.keras.layers.Dense(1, name="state_weights")

@@ -4,7 +4,7 @@ Recomputed for every position from what was placed above it, never from the curr
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -68,7 +68,7 @@ class CumulativePath(tf.keras.layers.Layer):
       Returns [B, T, dim].
     """
 
-    def __init__(self, dim: int = 32, **kwargs) -> None:
+    def __init__(self, dim: int = 32, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dim = dim
         self.dense = tf.keras.layers.Dense(dim, activation="tanh", name="dense")

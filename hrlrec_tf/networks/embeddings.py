@@ -1,12 +1,12 @@
 """Embedding tables and the field embeddings made from them (Sec. 3.2: raw features -> n = 4 field groups).
 
-Each field is the sum of its features' embeddings: a row of a table for a categorical feature, the mean of its rows for a
-multi-valued one, value times a learnt vector for a numeric one. All tables live here, in one `SessionEmbedding`; the two
-levels of HRL-Rec share them and nothing else.
+Each field is the sum of its features' embeddings: a row of a table for a categorical feature, the mean of its rows
+for a multi-valued one, value times a learnt vector for a numeric one. All tables live here, in one
+`SessionEmbedding`; the two levels of HRL-Rec share them and nothing else.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -49,7 +49,7 @@ class FeatureTower(tf.keras.layers.Layer):
       Returns [..., D] float32.
     """
 
-    def __init__(self, sizes: Mapping[str, int], numeric: tuple[str, ...] = (), dim: int = 32, **kwargs) -> None:
+    def __init__(self, sizes: Mapping[str, int], numeric: tuple[str, ...] = (), dim: int = 32, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.sizes, self.numeric, self.dim = dict(sizes), tuple(numeric), dim
         self.tables = {
@@ -98,25 +98,40 @@ class SessionEmbedding(tf.keras.layers.Layer):
       user_id: whether the user's id is a profile feature.
     """
 
-    def __init__(self, spec: FeatureSpec, sizes: Mapping[str, int], dim: int = 32, user_id: bool = True, **kwargs) -> None:
+    def __init__(
+        self, spec: FeatureSpec, sizes: Mapping[str, int], dim: int = 32, user_id: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         users = spec.columns(features.USER_PREFIX)
         contexts = spec.columns(features.CONTEXT_PREFIX)
         self.spec, self.channels, self.dim = spec, sizes["channel"], dim
         self.items = FeatureTower(_sizes(spec.item, sizes), _numeric(spec.item), dim, name="items")
-        self.users = FeatureTower(
-            {**({"user_id": sizes["user_id"]} if user_id else {}), **_sizes(users, sizes)}, _numeric(users), dim, name="users"
-        ) if user_id or users else None
-        self.request_contexts = FeatureTower(_sizes(contexts, sizes), _numeric(contexts), dim, name="contexts") if contexts else None
+        self.users = (
+            FeatureTower(
+                {**({"user_id": sizes["user_id"]} if user_id else {}), **_sizes(users, sizes)},
+                _numeric(users),
+                dim,
+                name="users",
+            )
+            if user_id or users
+            else None
+        )
+        self.request_contexts = (
+            FeatureTower(_sizes(contexts, sizes), _numeric(contexts), dim, name="contexts") if contexts else None
+        )
         self.row_contexts = FeatureTower(
-            {"position": spec.list_length + 2, "hour": 24, "weekday": 7, "gap": GAP_BUCKETS}, dim=dim, name="row_contexts"
+            {"position": spec.list_length + 2, "hour": 24, "weekday": 7, "gap": GAP_BUCKETS},
+            dim=dim,
+            name="row_contexts",
         )
         self.feedback = {
             level: tf.keras.layers.Embedding(_CLICKED + DWELL_BUCKETS, dim, name=f"{level}_feedback")
             for level in ("channel", "item")
         }
-        counts = {name: COUNT_BUCKETS for name in features.COUNTS}
-        self.channel_counts = FeatureTower({n: s for n, s in counts.items() if n.startswith("channel")}, dim=dim, name="channel_counts")
+        counts = dict.fromkeys(features.COUNTS, COUNT_BUCKETS)
+        self.channel_counts = FeatureTower(
+            {n: s for n, s in counts.items() if n.startswith("channel")}, dim=dim, name="channel_counts"
+        )
         self.item_counts = FeatureTower(counts, dim=dim, name="item_counts")
 
     def profile(self, batch: Batch) -> tf.Tensor:

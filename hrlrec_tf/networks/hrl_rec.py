@@ -4,6 +4,7 @@ The paper's "low-level agent" is the channel level here, its "high-level agent" 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,6 +18,7 @@ from hrlrec_tf.networks.embeddings import Batch, Rows, SessionEmbedding
 from hrlrec_tf.networks.session import Embedded, embed
 from hrlrec_tf.networks.state_encoder import StateEncoder
 
+
 class Level(tf.keras.layers.Layer):
     """State encoder, actor, critic and click head of one level.
 
@@ -25,7 +27,7 @@ class Level(tf.keras.layers.Layer):
       config: sizes and forms.
     """
 
-    def __init__(self, level: str, config: NetworkConfig, **kwargs) -> None:
+    def __init__(self, level: str, config: NetworkConfig, **kwargs: Any) -> None:
         super().__init__(name=level, **kwargs)
         self.level = level
         self.encoder = StateEncoder(config.state_dim, config.attention_heads, config.dropout, name="encoder")
@@ -37,7 +39,9 @@ class Level(tf.keras.layers.Layer):
     def fields(self, profile: tf.Tensor, rows: Rows) -> tf.Tensor:
         """The n = 4 fields of eq. 1 for each row: [B, S, 4, D]."""
         a = tf.broadcast_to(profile[:, tf.newaxis], tf.shape(rows.context))
-        current, counts = (rows.channel, rows.channel_counts) if self.level == "channel" else (rows.item, rows.item_counts)
+        current, counts = (
+            (rows.channel, rows.channel_counts) if self.level == "channel" else (rows.item, rows.item_counts)
+        )
         return tf.stack([a, rows.context, current, counts], axis=2)
 
     def states(self, embedded: Embedded, embedding: SessionEmbedding, training: bool = False) -> tf.Tensor:
@@ -45,9 +49,7 @@ class Level(tf.keras.layers.Layer):
         positions = embedded.context.shape[1]
         fields = self.fields(embedded.profile, embedded.rows)
         hidden = self.encoder(fields, embedded.profile, embedded.mask, positions, training=training)
-        return self.join(
-            embedding, hidden, embedded.cumulative, embedded.placed, embedded.context, embedded.channels
-        )
+        return self.join(embedding, hidden, embedded.cumulative, embedded.placed, embedded.context, embedded.channels)
 
     def join(
         self,
@@ -75,7 +77,7 @@ class HrlRecNetwork(tf.keras.Model):
       config: sizes and forms.
     """
 
-    def __init__(self, spec: FeatureSpec, sizes: Mapping[str, int], config: NetworkConfig, **kwargs) -> None:
+    def __init__(self, spec: FeatureSpec, sizes: Mapping[str, int], config: NetworkConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec, self.config = spec, config
         self.embedding = SessionEmbedding(spec, sizes, config.embedding_dim, config.user_id, name="embedding")

@@ -1,5 +1,7 @@
 """State encoder of one level (Sec. 3.2, eq. 1 and 2): field interaction, then a GRU over impressed behaviours."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -16,7 +18,7 @@ class FieldInteraction(tf.keras.layers.Layer):
       fields: [..., n, D]. Returns [..., n * D].
     """
 
-    def __init__(self, heads: int = 4, dropout: float = 0.0, **kwargs) -> None:
+    def __init__(self, heads: int = 4, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.heads, self.dropout_rate = heads, dropout
 
@@ -58,8 +60,8 @@ class StateEncoder(tf.keras.layers.Layer):
     """GRU over behaviours whose initial state is the projected user profile (eq. 2).
 
     One pass over history and placed rows yields the states of all positions: s_t is the hidden state after the history
-    and the t - 1 rows placed before t. Masked rows leave the state as it is, so an empty history gives s_1 = the projected
-    profile.
+    and the t - 1 rows placed before t. Masked rows leave the state as it is, so an empty history gives s_1 = the
+    projected profile.
 
     Args:
       units: size of the state.
@@ -72,7 +74,7 @@ class StateEncoder(tf.keras.layers.Layer):
       Returns [B, T, units]: the states before the last T - 1 rows and after each of them.
     """
 
-    def __init__(self, units: int = 128, heads: int = 4, dropout: float = 0.0, **kwargs) -> None:
+    def __init__(self, units: int = 128, heads: int = 4, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units, self.heads, self.dropout_rate = units, heads, dropout
         self.interaction = FieldInteraction(heads, dropout, name="interaction")
