@@ -50,7 +50,7 @@ class ServingModule(tf.Module):
 
     def rank(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """The list of each request: [batch, T] each; see `Ranker.rank`."""
-        checks = _check_requests(inputs, self._reader.spec) + _check_epsilon(inputs["epsilon"])
+        checks = _check_requests(inputs, self._reader.spec) + _check_epsilon(inputs)
         with tf.control_dependencies(checks):
             ranked = self._ranker.rank(*self._read(inputs), tf.identity(inputs["epsilon"]))
         ranked.pop("index")
@@ -198,8 +198,13 @@ def _groups(spec: FeatureSpec) -> list[list[str]]:
     ]
 
 
-def _check_epsilon(epsilon: tf.Tensor) -> list[tf.Operation]:
-    return [_assert(tf.reduce_all((epsilon >= 0) & (epsilon <= 1)), "epsilon must lie between 0 and 1", epsilon)]
+def _check_epsilon(inputs: Inputs) -> list[tf.Operation]:
+    epsilon, shape = inputs["epsilon"], tf.shape(inputs["epsilon"])
+    batch = tf.shape(inputs["user_id"])[0]
+    return [
+        _assert(shape[0] == batch, "epsilon must have one row per request, as user_id has", shape),
+        _assert(tf.reduce_all((epsilon >= 0) & (epsilon <= 1)), "epsilon must lie between 0 and 1", epsilon),
+    ]
 
 
 def _assert(condition: tf.Tensor, rule: str, received: tf.Tensor) -> tf.Operation:

@@ -146,7 +146,7 @@ class Ranker:
             hidden[name] = level.encoder(fields, encoded.profile, mask, 1)[:, 0]
         size, length, tags = tf.shape(mask)[0], self.network.spec.list_length, self.network.spec.max_tags
         return _Prefix(
-            available=candidates.item_id != "",
+            available=(candidates.item_id != "") & _first_of_its_kind(candidates.item_id),
             hidden=hidden,
             placed=Placed(tf.zeros([size, embedding.channels]), tf.zeros([size, embedding.dim])),
             channels=tf.ensure_shape(tf.fill([size, length], ""), [None, length]),
@@ -271,6 +271,15 @@ class Ranker:
             channels=tf.where(here, channel[:, tf.newaxis], prefix.channels),
             tags=tf.where(here[:, tf.newaxis], tags[:, tf.newaxis], prefix.tags),
         )
+
+
+def _first_of_its_kind(item_id: tf.Tensor) -> tf.Tensor:
+    """Whether a candidate [B, N] stands first among its equals; a second copy would double the odds of being drawn."""
+    count = tf.size(item_id)
+    rows = tf.repeat(tf.strings.as_string(tf.range(tf.shape(item_id)[0])), tf.shape(item_id)[1])
+    _, kind = tf.unique(tf.strings.join([rows, tf.reshape(item_id, [-1])], " "))
+    first = tf.math.unsorted_segment_min(tf.range(count), kind, count)
+    return tf.reshape(tf.gather(first, kind) == tf.range(count), tf.shape(item_id))
 
 
 def _absent(name: str, dtype: tf.DType) -> tf.Tensor:

@@ -144,7 +144,18 @@ class _Run:
 
     def restore(self) -> bool:
         """Goes on from the last checkpoint; False if there is none."""
-        return self._last.restore_or_initialize() is not None
+        found = self._last.restore_or_initialize() is not None
+        self._forget_after(self.epoch)
+        return found
+
+    def _forget_after(self, epoch: int) -> None:
+        """Drops the metrics of epochs that a kill cut off before their checkpoint."""
+        file = self.folder / "metrics.jsonl"
+        if file.exists():
+            kept = [line for line in file.read_text().splitlines() if json.loads(line)["epoch"] <= epoch]
+            scratch = file.with_name(f".{file.name}.partial")
+            scratch.write_text("".join(f"{line}\n" for line in kept))
+            scratch.replace(file)
 
     def start_critics(self) -> None:
         """Starts both critics at the mean logged return of the first batches."""

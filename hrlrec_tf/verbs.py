@@ -41,9 +41,8 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
         args.out,
         resume=args.resume,
     )
-    print(
-        f"model in {args.out}: validation AUC {result.get('validation_auc', float('nan')):.4f}, {result['epochs']} epochs"
-    )
+    auc = result.get("validation_auc", float("nan"))
+    print(f"model in {args.out}: validation AUC {auc:.4f}, {result['epochs']} epochs")
     return result
 
 

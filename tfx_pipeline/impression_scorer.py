@@ -52,6 +52,12 @@ def ImpressionScorer(
             | "Score" >> beam.ParDo(ScoreSessions(path_utils.serving_model_path(model.uri)))
             | "WriteImpressions" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
         )
+    # Beam keeps the object shared last alive, and a model that lives until the interpreter ends fills stderr then.
+    Shared().acquire(_Nothing)
+
+
+class _Nothing:
+    """Takes the model's place among Beam's shared objects."""
 
 
 class ScoreSessions(beam.DoFn):

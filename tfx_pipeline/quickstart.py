@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,7 +82,7 @@ def _run_pipeline(config: PipelineConfig) -> local_runner.PipelineResult:
         def show(component: str, state: str) -> None:
             bar.set_postfix_str(f"{component}: {state}")
             if state != dag.RUNNING:
-                tqdm.write(f"  {component:<18} {state}")
+                tqdm.write(f"  {component:<18} {state}", file=sys.stderr)
                 bar.update()
 
         return local_runner.run(config, show)

@@ -76,15 +76,13 @@ class HrlRecAgent(tf_agent.TFAgent):
             num_outer_dims=1,
             train_step_counter=train_step_counter,
         )
-        self._follow = common.Periodically(
-            lambda: common.soft_variables_update(model.variables, target.variables, config.training.target_tau),
-            config.training.target_period,
-            "update_targets",
-        )
 
     def _initialize(self) -> None:
         """Sets the targets equal to the online networks."""
-        common.soft_variables_update(self.model.variables, self.target.variables, tau=1.0)
+        self._follow(tau=1.0)
+
+    def _follow(self, tau: float) -> tf.Operation:
+        return common.soft_variables_update(self.model.variables, self.target.variables, tau)
 
     def _loss(self, experience: ListExperience, weights: None = None, training: bool = False) -> tf_agent.LossInfo:
         parts = self._parts(experience, training)
@@ -101,7 +99,9 @@ class HrlRecAgent(tf_agent.TFAgent):
             weight = self._config.losses.beta * self._level_weight(level)
             tf.cond(due, _actor_update(agent, parts.levels[level].states, experience.valid, weight), lambda: 0.0)
         self.train_step_counter.assign_add(1)
-        self._follow()
+        # By the step counter, which a checkpoint keeps, so that a resumed run follows at the same batches.
+        due = self.train_step_counter % self._config.training.target_period == 0
+        tf.cond(due, lambda: self._follow(self._config.training.target_tau), tf.no_op)
         return tf_agent.LossInfo(parts.total, HrlRecInfo({**parts.metrics, "gradient_norm": norm}))
 
     def _parts(self, experience: ListExperience, training: bool) -> _Parts:

@@ -38,6 +38,8 @@ def text_values(words: pa.Array) -> pa.Array:
 def varints(numbers: npt.NDArray[np.int64]) -> pa.Array:
     """Protobuf's variable-length integers: seven bits a byte, low bits first, the high bit where more follow."""
     left = numbers.astype(np.uint64)
+    if left.max(initial=0) < 128:  # nearly always: counts, clicks and most lengths
+        return _binary(np.arange(len(left) + 1), left.astype(np.uint8))
     sizes = np.ones(len(left), np.int32)
     digits = [left & np.uint64(0x7F)]
     while (left := left >> np.uint64(7)).any():

@@ -1,6 +1,6 @@
 """Agents on tiny sessions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,29 +10,59 @@ import tiny
 from hrlrec_tf.agents.builder import build_agent
 from hrlrec_tf.agents.experience import ListExperience
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
+from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
 MakeAgent = Callable[..., HrlRecAgent]
 
 
-@pytest.fixture
-def make_agent(reader) -> Iterator[MakeAgent]:
-    """Builds an agent of `settings` whose weights differ enough for every gradient to show."""
+class _Reusable:
+    """An agent that can be put back to its start; building one takes longer than a training step."""
 
-    def make(*settings: str) -> HrlRecAgent:
-        tf.keras.utils.set_random_seed(3)
-        agent = build_agent(tiny.config("network.critic_head=linear", *settings), reader)
-        rng = np.random.default_rng(5)
-        for variable in agent.model.trainable_variables:
-            variable.assign_add(rng.normal(0, 0.2, variable.shape))
-        agent.initialize()
-        return agent
+    def __init__(self, agent: HrlRecAgent) -> None:
+        self.agent = agent
+        optimizers = [agent.optimizer, *agent.actor_optimizers.values()]
+        followers = [level._update_target for level in agent.levels.values()]
+        self._variables = [
+            *agent.model.variables,
+            *agent.target.variables,
+            agent.train_step_counter,
+            *(variable for optimizer in optimizers for variable in optimizer.variables),
+            *(variable for follower in followers for variable in follower.variables),
+        ]
+        self._start = [variable.numpy() for variable in self._variables]
 
-    yield make
+    def restart(self) -> HrlRecAgent:
+        for variable, value in zip(self._variables, self._start):
+            variable.assign(value)
+        return self.agent
 
 
 @pytest.fixture(scope="package")
-def experience(reader) -> ListExperience:
+def _built() -> dict[tuple[str, ...], _Reusable]:
+    return {}
+
+
+@pytest.fixture
+def make_agent(reader: SessionReader, _built: dict[tuple[str, ...], _Reusable]) -> MakeAgent:
+    """Yields an agent of `settings` at its start, with weights that differ enough for every gradient to show."""
+
+    def make(*settings: str) -> HrlRecAgent:
+        if settings not in _built:
+            tf.keras.utils.set_random_seed(3)
+            agent = build_agent(tiny.config("network.critic_head=linear", *settings), reader)
+            rng = np.random.default_rng(5)
+            for variable in agent.model.trainable_variables:
+                variable.assign_add(rng.normal(0, 0.2, variable.shape))
+            agent.initialize()
+            _built[settings] = _Reusable(agent)
+        return _built[settings].restart()
+
+    return make
+
+
+@pytest.fixture(scope="package")
+def experience(reader: SessionReader) -> ListExperience:
     """Lists of one to four rows."""
     return tiny.experience(reader, tiny.random_batch(reader, 8, seed=4))
 
@@ -53,9 +83,14 @@ def trained_by(network: HrlRecNetwork, loss: Callable[[], tf.Tensor]) -> set[str
     """Parts that get a gradient other than zero from a loss."""
     with tf.GradientTape() as tape:
         value = loss()
-    parts = parts_of(network)
-    found = set()
-    for part, slopes in tape.gradient(value, parts).items():
-        if any(slope is not None and np.abs(tf.convert_to_tensor(slope)).max() > 0 for slope in slopes):
-            found.add(part)
-    return found
+    return reached(tape, network, value)
+
+
+def reached(tape: tf.GradientTape, network: HrlRecNetwork, loss: tf.Tensor) -> set[str]:
+    """Parts that get a gradient other than zero from a loss on the tape."""
+    slopes = tape.gradient(loss, parts_of(network))
+    return {
+        part
+        for part, own in slopes.items()
+        if any(slope is not None and np.abs(tf.convert_to_tensor(slope)).max() > 0 for slope in own)
+    }

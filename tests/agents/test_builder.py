@@ -16,7 +16,6 @@ def test_targets_start_as_the_online_networks_and_are_not_the_same_variables(rea
     agent = build_agent(tiny.config(), reader)
     assert not {id(v) for v in agent.model.variables} & {id(v) for v in agent.target.variables}
     for online, target in zip(agent.model.variables, agent.target.variables):
-        assert online.name.partition("/")[2] == target.name.partition("/")[2]
         np.testing.assert_array_equal(online, target)
 
 

@@ -63,11 +63,11 @@ def read_records(folder, split):
     """Serialized sessions of one split."""
     records = []
     for path in sorted((pathlib.Path(folder) / split).glob("sessions-*.tfrecord.gz")):
-        data = gzip.decompress(path.read_bytes())
-        while data:
-            (size,) = struct.unpack_from("<Q", data)
-            records.append(data[12 : 12 + size])
-            data = data[16 + size :]
+        data, start = gzip.decompress(path.read_bytes()), 0
+        while start < len(data):
+            (size,) = struct.unpack_from("<Q", data, start)
+            records.append(data[start + 12 : start + 12 + size])
+            start += 16 + size
     return records
 
 

@@ -9,7 +9,6 @@ from hrlrec_tf.data import config, prepare
 
 from .logs import IN_MEMORY, read_sessions
 
-
 SPLITS = ("train", "validation", "eval")
 
 

@@ -1,0 +1,237 @@
+"""The ranker against the training-time states, and its exploration against counted lists."""
+
+import collections
+
+import numpy as np
+import oracles
+import pytest
+import sessions
+import tensorflow as tf
+import tiny
+
+from hrlrec_tf.agents.builder import build_network
+from hrlrec_tf.config import preset
+from hrlrec_tf.features import COUNTS
+from hrlrec_tf.networks.session import embed
+from hrlrec_tf.ranking import Candidates, Ranker, Request, as_of_counts
+
+T, K = sessions.SPEC.list_length, sessions.SPEC.max_tags
+# Of each item: channel, tags. Items, a channel and a tag of no vocabulary are among them; "f" has no tags at all.
+ITEMS = {
+    "item_id1": ("news", ["tags1", "tags2"]),
+    "item_id2": ("news", ["tags2"]),
+    "item_id3": ("video", ["tags3", "never seen"]),
+    "d": ("radio", ["never seen"]),
+    "item_id5": ("article", ["tags1"]),
+    "f": ("video", []),
+    "item_id7": ("news", ["tags3", "tags1"]),
+}
+PROFILES = (
+    ({"news": (9, 4), "video": (2, 0)}, {"tags1": (7, 3), "tags2": (1, 1)}),
+    ({"radio": (3, 1), "article": (1, 1)}, {"never seen": (5, 2), "tags3": (2, 0)}),
+    ({}, {}),
+)
+
+
+def session(number: int, names: tuple[str, ...]) -> dict:
+    """A session of user `number` that displays these items; its as-of counts by their definition."""
+    built = sessions.random_session(np.random.default_rng(100 + number), rows=T, seen=(6, 3, 0)[number % 3])
+    channels, tags = PROFILES[number % 3]
+    rows = [{"channel": ITEMS[name][0], "tags": ITEMS[name][1]} for name in names]
+    counts = oracles.as_of_counts(rows, channels, tags)
+    absent = [""] * (T - len(names))
+    built["item_id"] = [*names, *absent]
+    built["channel"] = [row["channel"] for row in rows] + absent
+    built["tags"] = [tag for row in rows for tag in (*row["tags"], "", "")[:K]] + absent * K
+    built["item_author"] = [f"item_author{ord(name[-1]) % 12}" for name in names] + absent
+    built["item_length_seconds"] = [float(ord(name[-1]) % 30) for name in names] + [0.0] * len(absent)
+    for name in COUNTS:
+        built[name] = [row[name] for row in counts] + [0] * len(absent)
+    built["position"] = [t + 1 if t < len(names) else 0 for t in range(T)]
+    built["weight"] = [float(t < len(names)) for t in range(T)]
+    for kind, entries in (("channel", channels), ("tag", tags)):
+        built[f"profile_{kind}"] = list(entries)
+        built[f"profile_{kind}_impressions"] = [shown for shown, _ in entries.values()]
+        built[f"profile_{kind}_clicks"] = [clicked for _, clicked in entries.values()]
+    return built
+
+
+def pad(rows: list[list], absent) -> np.ndarray:
+    width = max(map(len, rows))
+    return np.array([[*row, *[absent] * (width - len(row))] for row in rows], object if absent == "" else None)
+
+
+def split(reader, built: list[dict]) -> tuple[Request, Candidates]:
+    """Requests whose candidates are what the sessions display."""
+    batch = tiny.read(reader, *built)
+    text = {name: tf.constant(pad([s[name] for s in built], "")) for name in ("item_id", "channel", "profile_channel", "profile_tag")}
+    rows = {name: batch.pop(name) for name in reader.spec.item}
+    tags = tf.reshape(tf.constant([s["tags"] for s in built]), [len(built), -1, K])
+    return (
+        Request(batch, text["profile_channel"], text["profile_tag"]),
+        Candidates(rows, text["item_id"], text["channel"], tags),
+    )
+
+
+@pytest.fixture(scope="module", params=["paper", "best"])
+def network(request, reader):
+    tf.keras.utils.set_random_seed(1)
+    network = build_network(tiny.config(base=preset(request.param)), reader)
+    for variable in network.trainable_variables:
+        variable.assign_add(tf.random.normal(variable.shape, stddev=0.3))
+    return network
+
+
+LISTS = [
+    ("item_id1", "item_id3", "item_id2", "d"),
+    ("d", "item_id3", "f", "item_id5"),
+    ("item_id7", "item_id1", "f", "item_id2"),
+    ("f", "d", "item_id5", "item_id7"),
+]
+
+
+def test_as_of_counts_are_those_of_training(reader):
+    built = [session(number, names) for number, names in enumerate(LISTS)]
+    request, candidates = split(reader, built)
+    for t in range(T):
+        before = tf.range(T) < t
+        found = as_of_counts(
+            request,
+            candidates.channel[:, t],
+            candidates.tags[:, t],
+            tf.where(before, candidates.channel, ""),
+            tf.where(before[:, None], candidates.tags, ""),
+        )
+        for name in COUNTS:
+            np.testing.assert_array_equal(found[name], [s[name][t] for s in built], f"{name} at {t}")
+
+
+def test_carried_states_are_those_of_training(network, reader):
+    """Placing the logged list one by one, no state differs from the one pass of training."""
+    built = [session(number, names) for number, names in enumerate(LISTS)]
+    embedded = embed(network.embedding, tiny.read(reader, *built))
+    request, candidates = split(reader, built)
+    ranker = Ranker(network)
+    encoded = ranker._encode(request, candidates)
+    prefix = ranker._start(request, encoded, candidates)
+    for t in range(T):
+        for name, level in network.levels.items():
+            logged = level.states(embedded, network.embedding)[:, t]
+            channel = candidates.rows["channel"][:, t] if name == "item" else None
+            carried = ranker._state(level, tf.constant(t + 1), request, encoded, prefix, channel)
+            np.testing.assert_allclose(carried, logged, atol=2e-5, err_msg=f"{name} {t}")
+        prefix = ranker._advance(tf.constant(t + 1), request, candidates, encoded, prefix, tf.fill([len(LISTS)], t))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1.0])
+def test_what_rank_reports_is_what_training_would_score(network, reader, epsilon):
+    """Greedy lists and wholly random ones, of several users in one batch, against the session they would be logged as."""
+    tf.random.set_seed(5)
+    built = [session(number, names) for number, names in enumerate(LISTS * 3)]
+    request, candidates = split(reader, built)
+    ranked = Ranker(network).rank(request, candidates, tf.fill([len(built)], epsilon))
+    shown = [tuple(name.decode() for name in names) for names in ranked["item_id"].numpy()]
+    assert [sorted(names) for names in shown] == [sorted(names) for names in LISTS * 3]
+    scored = network(tiny.read(reader, *(session(number, names) for number, names in enumerate(shown))))
+    for name, values in scored.items():
+        np.testing.assert_allclose(ranked[name], values, atol=2e-5, err_msg=name)
+
+
+def test_score_is_the_first_positions_click_probability(network, reader):
+    built = [session(number, names) for number, names in enumerate(LISTS)]
+    request, candidates = split(reader, built)
+    scores = Ranker(network).score(request, candidates)
+    for t in range(T):
+        alone = [session(number, (names[t],)) for number, names in enumerate(LISTS)]
+        first = network(tiny.read(reader, *alone))["click_probability"][:, 0]
+        np.testing.assert_allclose(scores[:, t], first, atol=2e-5)
+
+
+def test_the_greedy_choice(network, reader):
+    """Channel of the candidate nearest to the channel action, then the nearest inside it, by a loop over candidates."""
+    built = [session(number, names) for number, names in enumerate(LISTS)]
+    request, candidates = split(reader, built)
+    ranked = Ranker(network).rank(request, candidates, tf.zeros([len(built)]))
+    batch = tiny.read(reader, *built)
+    items = network.displayed_actions(embed(network.embedding, batch)).numpy().astype(float)
+    for b, s in enumerate(built):
+        names, shown, left = s["item_id"], [name.decode() for name in ranked["item_id"][b].numpy()], list(range(T))
+        for t in range(T):
+            logged = embed(network.embedding, tiny.read(reader, session(b, tuple(shown))))
+            actions = {
+                name: level.actor(level.states(logged, network.embedding))[0, t].numpy().astype(float)
+                for name, level in network.levels.items()
+            }
+            nearest = max(left, key=lambda i: oracles.cosine(actions["channel"], items[b, i]))
+            inside = [i for i in left if s["channel"][i] == s["channel"][nearest]]
+            best = max(inside, key=lambda i: oracles.cosine(actions["item"], items[b, i]))
+            assert shown[t] == names[best] and ranked["index"][b, t] == best
+            assert ranked["channel"][b, t].numpy().decode() == s["channel"][best]
+            left.remove(best)
+    assert ranked["explored"].numpy().max() == 0
+    for name in ("propensity_channel", "propensity_item"):
+        np.testing.assert_allclose(ranked[name], 1.0)
+
+
+def repeat(values, count: int):
+    return tf.nest.map_structure(lambda v: tf.repeat(v, count, axis=0), values)
+
+
+def test_propensities_of_whole_lists_are_their_frequencies(network, reader):
+    """All paths of exploring without replacement: 24 lists of four candidates, one of them drawn in each of 6,000."""
+    tf.random.set_seed(8)
+    draws, epsilon = 6000, 0.6
+    request, candidates = repeat(split(reader, [session(0, LISTS[0])]), draws)
+    ranked = {name: v.numpy() for name, v in Ranker(network).rank(request, candidates, tf.fill([draws], epsilon)).items()}
+    assert (np.sort(ranked["index"], axis=1) == np.arange(T)).all()  # nothing twice, nothing lost
+    step = ranked["propensity_channel"] * ranked["propensity_item"]
+    counted = collections.Counter(map(tuple, ranked["index"]))
+    expected = dict(zip(map(tuple, ranked["index"]), step.prod(axis=1)))
+    assert len(expected) == 24
+    np.testing.assert_allclose(sum(expected.values()), 1.0, rtol=1e-5)
+    for shown, probability in expected.items():
+        assert abs(counted[shown] / draws - probability) < 5 * (probability * (1 - probability) / draws) ** 0.5, shown
+    # Given what stands above, the next item's probabilities sum to 1, and so do its channel's.
+    for t in range(T):
+        for of, keys in (("index", ranked["index"]), ("channel", ranked["channel"])):
+            nexts = collections.defaultdict(dict)
+            values = step if of == "index" else ranked["propensity_channel"]
+            for row in range(draws):
+                nexts[tuple(ranked["index"][row, :t])][keys[row, t]] = values[row, t]
+            for prefix, choices in nexts.items():
+                np.testing.assert_allclose(sum(choices.values()), 1.0, rtol=1e-5, err_msg=f"{of} after {prefix}")
+    np.testing.assert_allclose(ranked["explored"].mean(), epsilon, atol=0.02)
+
+
+def test_a_copy_of_a_candidate_changes_no_probability(network, reader):
+    tf.random.set_seed(9)
+    names = ("item_id1", "item_id3", "item_id1", "item_id1")
+    draws = 3000
+    request, candidates = repeat(split(reader, [session(0, names)]), draws)
+    ranked = {name: v.numpy() for name, v in Ranker(network).rank(request, candidates, tf.ones([draws])).items()}
+    assert set(map(tuple, ranked["item_id"])) == {
+        (b"item_id1", b"item_id3", b"", b""),
+        (b"item_id3", b"item_id1", b"", b""),
+    }
+    np.testing.assert_allclose((ranked["item_id"][:, 0] == b"item_id1").mean(), 0.5, atol=0.05)
+    np.testing.assert_allclose(ranked["propensity_channel"][:, :2] * ranked["propensity_item"][:, :2], [[0.5, 1]] * draws)
+
+
+def test_candidates_of_no_channel_but_one(network, reader):
+    request, candidates = split(reader, [session(0, ("item_id1", "item_id2", "item_id7"))])
+    ranked = Ranker(network).rank(request, candidates, tf.zeros([1]))
+    assert ranked["channel"].numpy().tolist() == [[b"news"] * 3 + [b""]]
+    assert ranked["index"].numpy()[0, 3] == -1
+    for name in ("click_probability", "q_channel", "q_item", "propensity_channel", "propensity_item", "explored"):
+        assert ranked[name].numpy()[0, 3] == 0
+
+
+def test_padding_between_candidates_is_never_shown(network, reader):
+    built = session(0, LISTS[0])
+    built["item_id"][1] = ""
+    request, candidates = split(reader, [built])
+    ranked = Ranker(network).rank(request, candidates, tf.ones([1]))
+    assert sorted(ranked["item_id"].numpy()[0]) == [b"", b"d", b"item_id1", b"item_id2"]
+    assert Ranker(network).score(request, candidates).numpy()[0, 1] == 0
+
+
