@@ -224,7 +224,7 @@ def _coerce(name: str, hint: Any, value: Any) -> Any:
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    if hint is Weights and isinstance(value, (list, tuple)):
+    if hint == Weights and isinstance(value, (list, tuple)):
         return tuple(_coerce(name, float, number) for number in value)
     if typing.get_origin(hint) is Literal and isinstance(value, str):
         return value

@@ -159,6 +159,20 @@ def _as_sparse(dense: tf.Tensor) -> tf.SparseTensor:
 
 def _check_requests(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
     """One assertion per rule; each message names the input and what is wrong."""
+    checks = _check_shapes(inputs, spec)
+    ids, channels = inputs[features.CANDIDATE + "item_id"], inputs[features.CANDIDATE + "channel"]
+    with tf.control_dependencies(checks):  # values can be compared where shapes are right
+        present = ids != ""
+        some = tf.reduce_all(tf.reduce_any(present, axis=-1))
+        placed = tf.reduce_all(tf.logical_not(present) | (channels != ""))
+        return [
+            *checks,
+            _assert(some, "every request needs at least one candidate", tf.shape(ids)),
+            _assert(placed, "every candidate with an item_id needs a channel", tf.shape(ids)),
+        ]
+
+
+def _check_shapes(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
     batch = tf.shape(inputs["user_id"])[0]
     checks = []
     for names in _groups(spec):
@@ -170,20 +184,6 @@ def _check_requests(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
                 checks.append(
                     _assert(tf.reduce_all(shape == first), f"{name} must have the shape of {names[0]}", shape)
                 )
-    ids, channels = inputs[features.CANDIDATE + "item_id"], inputs[features.CANDIDATE + "channel"]
-    present = ids != ""
-    checks.append(
-        _assert(
-            tf.reduce_all(tf.reduce_any(present, axis=-1)), "every request needs at least one candidate", tf.shape(ids)
-        )
-    )
-    checks.append(
-        _assert(
-            tf.reduce_all(tf.logical_not(present) | (channels != "")),
-            "every candidate with an item_id needs a channel",
-            tf.shape(ids),
-        )
-    )
     return checks
 
 

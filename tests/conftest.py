@@ -50,7 +50,9 @@ def model_dir(prepared: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
     from hrlrec_tf import verbs
 
     out = tmp_path_factory.mktemp("models") / "tiny"
-    tiny.run_verb(verbs.TRAIN, f"--data={prepared} --out={out} --preset=paper", *(f"--set={setting}" for setting in tiny.TRAINED))
+    tiny.run_verb(
+        verbs.TRAIN, f"--data={prepared} --out={out} --preset=paper", *(f"--set={setting}" for setting in tiny.TRAINED)
+    )
     return out
 
 

@@ -93,7 +93,9 @@ def gru_step(x: Array, state: Array, kernel: Array, recurrent: Array, bias: Arra
     return update * state + (1 - update) * candidate
 
 
-def as_of_counts(rows: Sequence[Mapping], channels: Mapping[str, tuple[int, int]], tags: Mapping[str, tuple[int, int]]) -> list[dict]:
+def as_of_counts(
+    rows: Sequence[Mapping], channels: Mapping[str, tuple[int, int]], tags: Mapping[str, tuple[int, int]]
+) -> list[dict]:
     """As-of counts of each row of a list: profile counts (impressions, clicks), plus the impressions of the rows above.
 
     Args:

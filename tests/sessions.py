@@ -23,7 +23,9 @@ CHANNELS = ("news", "article", "video")
 _WORDS = {"channel": CHANNELS, "profile_channel": CHANNELS}
 
 
-def random_session(rng: np.random.Generator, spec: FeatureSpec = SPEC, rows: int | None = None, seen: int | None = None) -> dict:
+def random_session(
+    rng: np.random.Generator, spec: FeatureSpec = SPEC, rows: int | None = None, seen: int | None = None
+) -> dict:
     """One session as feature -> list of values. `rows`: displayed rows; `seen`: history rows; random by default."""
     rows = int(rng.integers(1, spec.list_length + 1)) if rows is None else rows
     seen = int(rng.integers(0, spec.history_length + 1)) if seen is None else seen

@@ -71,7 +71,9 @@ def test_critic_loss_and_its_gradient():
 
 def test_actor_loss_and_its_gradient():
     np.testing.assert_allclose(losses.actor_loss(tf.constant(Q), tf.constant(VALID)), -(Q * VALID).sum() / 6, rtol=1e-5)
-    np.testing.assert_allclose(gradient(lambda q: losses.actor_loss(q, tf.constant(VALID)), Q)[0], -VALID / 6, rtol=1e-5)
+    np.testing.assert_allclose(
+        gradient(lambda q: losses.actor_loss(q, tf.constant(VALID)), Q)[0], -VALID / 6, rtol=1e-5
+    )
 
 
 def test_click_loss_and_its_gradient():
@@ -122,7 +124,10 @@ class TestSimilarity:
 
     def test_the_nearest_of_equals_is_at_distance_nothing(self):
         loss, _ = losses.similarity_loss(
-            tf.constant(self.actions), tf.reshape(tf.constant(self.actions), [12, 5]), tf.eye(12) > 0, tf.constant(VALID)
+            tf.constant(self.actions),
+            tf.reshape(tf.constant(self.actions), [12, 5]),
+            tf.eye(12) > 0,
+            tf.constant(VALID),
         )
         np.testing.assert_allclose(loss, -1.0, rtol=1e-6)
 

@@ -64,7 +64,10 @@ def pad(rows: list[list], absent) -> np.ndarray:
 def split(reader, built: list[dict]) -> tuple[Request, Candidates]:
     """Requests whose candidates are what the sessions display."""
     batch = tiny.read(reader, *built)
-    text = {name: tf.constant(pad([s[name] for s in built], "")) for name in ("item_id", "channel", "profile_channel", "profile_tag")}
+    text = {
+        name: tf.constant(pad([s[name] for s in built], ""))
+        for name in ("item_id", "channel", "profile_channel", "profile_tag")
+    }
     rows = {name: batch.pop(name) for name in reader.spec.item}
     tags = tf.reshape(tf.constant([s["tags"] for s in built]), [len(built), -1, K])
     return (
@@ -182,7 +185,9 @@ def test_propensities_of_whole_lists_are_their_frequencies(network, reader):
     tf.random.set_seed(8)
     draws, epsilon = 6000, 0.6
     request, candidates = repeat(split(reader, [session(0, LISTS[0])]), draws)
-    ranked = {name: v.numpy() for name, v in Ranker(network).rank(request, candidates, tf.fill([draws], epsilon)).items()}
+    ranked = {
+        name: v.numpy() for name, v in Ranker(network).rank(request, candidates, tf.fill([draws], epsilon)).items()
+    }
     assert (np.sort(ranked["index"], axis=1) == np.arange(T)).all()  # nothing twice, nothing lost
     step = ranked["propensity_channel"] * ranked["propensity_item"]
     counted = collections.Counter(map(tuple, ranked["index"]))
@@ -214,7 +219,9 @@ def test_a_copy_of_a_candidate_changes_no_probability(network, reader):
         (b"item_id3", b"item_id1", b"", b""),
     }
     np.testing.assert_allclose((ranked["item_id"][:, 0] == b"item_id1").mean(), 0.5, atol=0.05)
-    np.testing.assert_allclose(ranked["propensity_channel"][:, :2] * ranked["propensity_item"][:, :2], [[0.5, 1]] * draws)
+    np.testing.assert_allclose(
+        ranked["propensity_channel"][:, :2] * ranked["propensity_item"][:, :2], [[0.5, 1]] * draws
+    )
 
 
 def test_candidates_of_no_channel_but_one(network, reader):
@@ -233,5 +240,3 @@ def test_padding_between_candidates_is_never_shown(network, reader):
     ranked = Ranker(network).rank(request, candidates, tf.ones([1]))
     assert sorted(ranked["item_id"].numpy()[0]) == [b"", b"d", b"item_id1", b"item_id2"]
     assert Ranker(network).score(request, candidates).numpy()[0, 1] == 0
-
-

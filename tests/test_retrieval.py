@@ -21,7 +21,9 @@ def test_cosines_with_one_set_for_all():
 
 
 def test_length_is_ignored_and_zero_is_similar_to_nothing():
-    similarities = retrieval.cosine_similarities(tf.constant([[3.0, 0.0]]), tf.constant([[0.1, 0.0], [0.0, 0.0], [-9.0, 0.0]]))
+    similarities = retrieval.cosine_similarities(
+        tf.constant([[3.0, 0.0]]), tf.constant([[0.1, 0.0], [0.0, 0.0], [-9.0, 0.0]])
+    )
     assert similarities.numpy().tolist() == [[1.0, 0.0, -1.0]]
 
 
@@ -43,7 +45,10 @@ def test_nearest(similarities, mask, expected):
 @pytest.mark.parametrize("dtype", [np.int64, object])
 def test_channel_is_that_of_the_most_similar_candidate(dtype):
     channels = np.array([[7, 8, 8], [7, 7, 9]]) if dtype == np.int64 else np.array([["a", "b", "b"], ["a", "a", "c"]])
-    similarities, available = tf.constant([[0.1, 0.2, 0.9], [0.3, 0.2, 0.9]]), tf.constant([[True] * 3, [True, True, False]])
+    similarities, available = (
+        tf.constant([[0.1, 0.2, 0.9], [0.3, 0.2, 0.9]]),
+        tf.constant([[True] * 3, [True, True, False]]),
+    )
     selected = retrieval.select_channel(similarities, tf.constant(channels), available)
     assert selected.numpy().tolist() == ([8, 7] if dtype == np.int64 else [b"b", b"a"])
 

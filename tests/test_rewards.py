@@ -26,7 +26,9 @@ def test_channel_reward_counts_clicks():
     ],
 )
 def test_item_reward_by_hand(combine, factors, weights, biases, expected):
-    reward = rewards.item_reward(tf.constant([factors], tf.float32), tf.constant([weights], tf.float32), biases, combine)
+    reward = rewards.item_reward(
+        tf.constant([factors], tf.float32), tf.constant([weights], tf.float32), biases, combine
+    )
     np.testing.assert_allclose(reward, [expected], rtol=1e-6)
 
 

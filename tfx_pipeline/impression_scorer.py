@@ -17,10 +17,11 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from hrlrec_tf.evaluation.metrics import position_group
+
 SPLIT = "eval"
 SIGNATURE = "score_examples"
 _BATCH = 256  # sessions per model call
-_GROUPS = ((1, "1"), (3, "2-3"), (6, "4-6"), (10, "7-10"))  # last position of a group, its name
 
 
 @tfx.dsl.components.component(use_beam=True)
@@ -106,8 +107,3 @@ def scored_impressions(session: tf.train.Example, probabilities: Sequence[float]
             "user_id": feature["user_id"],
         }
         yield tf.train.Example(features=tf.train.Features(feature=impression)).SerializeToString()
-
-
-def position_group(position: int) -> str:
-    """The slice of a position, from 1: "1", "2-3", "4-6", "7-10" or ">10"."""
-    return next((name for last, name in _GROUPS if position <= last), ">10")

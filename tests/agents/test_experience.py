@@ -33,12 +33,26 @@ def test_rewards_of_logged_lists(reader, batch):
 
 def test_unknown_channels_have_the_common_weights(reader):
     channels = reader.vocabulary("channel")
-    model = RewardModel(RewardConfig(channel_weights={name: OWN for name in channels}), channels)
-    for channel, expected in ((0, RewardConfig().weights), (1, OWN), (len(channels), OWN), (len(channels) + 1, RewardConfig().weights)):
-        batch = {name: np.array([[value]]) for name, value in {"clicks": 3, "new_tags_in_list": 0, "new_tags_to_user": 0}.items()}
-        batch |= {"channel": np.array([[channel]]), "dwell_seconds": np.zeros((1, 1), np.float32), "weight": np.ones((1, 1))}
+    model = RewardModel(RewardConfig(channel_weights=dict.fromkeys(channels, OWN)), channels)
+    for channel, expected in (
+        (0, RewardConfig().weights),
+        (1, OWN),
+        (len(channels), OWN),
+        (len(channels) + 1, RewardConfig().weights),
+    ):
+        batch = {
+            name: np.array([[value]])
+            for name, value in {"clicks": 3, "new_tags_in_list": 0, "new_tags_to_user": 0}.items()
+        }
+        batch |= {
+            "channel": np.array([[channel]]),
+            "dwell_seconds": np.zeros((1, 1), np.float32),
+            "weight": np.ones((1, 1)),
+        }
         reward = model.experience(batch).item_reward
-        np.testing.assert_allclose(reward, [[oracles.item_reward((3, 0, 0, 0), expected, (0, 1, 1, 1), "power")]], rtol=1e-5)
+        np.testing.assert_allclose(
+            reward, [[oracles.item_reward((3, 0, 0, 0), expected, (0, 1, 1, 1), "power")]], rtol=1e-5
+        )
 
 
 def test_observation_is_the_session_without_its_feedback(reader, batch):

@@ -37,7 +37,10 @@ def test_total_weighs_the_four_losses(make_agent, experience):
     settings = {"channel": 2, "item": 3, "ctr": 0.5, "similarity": 0.25, "behaviour_cloning": 1.5}
     agent = make_agent(*(f"losses.{name}={value}" for name, value in settings.items()))
     found = metrics(agent, experience)
-    online, target = embed(agent.model.embedding, experience.observation), embed(agent.target.embedding, experience.observation)
+    online, target = (
+        embed(agent.model.embedding, experience.observation),
+        embed(agent.target.embedding, experience.observation),
+    )
     cloning = sum(float(agent.levels[name].critic_losses(experience, online, target, False).cloning) for name in LEVELS)
     expected = 2 * found["channel_critic_loss"] + 3 * found["item_critic_loss"] + 1.5 * cloning
     for name in LEVELS:
@@ -45,8 +48,6 @@ def test_total_weighs_the_four_losses(make_agent, experience):
     np.testing.assert_allclose(total(agent, experience), expected, rtol=1e-5)
     np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
     assert found["similarity_pool"] == experience.valid.numpy().sum()
-
-
 
 
 def test_who_learns_from_which_loss(make_agent, experience):
@@ -103,7 +104,9 @@ def test_a_step_trains_everything_and_the_actors_when_due(make_agent, experience
         changed = moved(agent.model, before)
         moves.append(actors <= changed)
         # Without click and similarity loss, actors learn from -Q alone.
-        assert changed - actors == {f"{level} {part}" for level in LEVELS for part in ("encoder", "cumulative", "critic")} | {
+        assert changed - actors == {
+            f"{level} {part}" for level in LEVELS for part in ("encoder", "cumulative", "critic")
+        } | {
             "items",
             "tables",
         }
@@ -148,7 +151,15 @@ def test_padding_and_rows_of_another_split_change_nothing(make_agent, reader):
         return [parts.total, *(tf.convert_to_tensor(slope) for slope in slopes if slope is not None)]
 
     garbage = dict(batch)
-    for name in ("clicks", "dwell_seconds", "new_tags_in_list", "new_tags_to_user", "channel", "item_author", "tag_clicks"):
+    for name in (
+        "clicks",
+        "dwell_seconds",
+        "new_tags_in_list",
+        "new_tags_to_user",
+        "channel",
+        "item_author",
+        "tag_clicks",
+    ):
         values = batch[name].numpy().copy()
         values[ignored] = 3
         garbage[name] = tf.constant(values)

@@ -11,9 +11,7 @@ DIM, CHANNELS = 8, 4
 
 @pytest.fixture(scope="module")
 def embedding():
-    return SessionEmbedding(
-        FeatureSpec(3, 2, 2), {"user_id": 4, "item_id": 6, "channel": CHANNELS, "tags": 5}, DIM
-    )
+    return SessionEmbedding(FeatureSpec(3, 2, 2), {"user_id": 4, "item_id": 6, "channel": CHANNELS, "tags": 5}, DIM)
 
 
 def profile_batch(**given) -> dict[str, tf.Tensor]:

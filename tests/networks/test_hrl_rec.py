@@ -67,7 +67,9 @@ def test_labels_of_the_list_change_nothing(network, batch):
             np.testing.assert_array_equal(values, before[output])
 
 
-@pytest.mark.parametrize("name", ["item_id", "item_author", "item_length_seconds", "tags", "tag_impressions", "tag_clicks"])
+@pytest.mark.parametrize(
+    "name", ["item_id", "item_author", "item_length_seconds", "tags", "tag_impressions", "tag_clicks"]
+)
 @pytest.mark.parametrize("t", [0, 2])
 def test_an_item_changes_later_states_only(network, batch, name, t):
     """Its channel is kept, which the item level's own state may know."""

@@ -30,7 +30,10 @@ def interaction_weights(layer: FieldInteraction) -> dict[str, np.ndarray]:
         norm = getattr(layer, name)
         named |= {f"{name}/gamma": norm.gamma.numpy(), f"{name}/beta": norm.beta.numpy()}
     for number, dense in enumerate(layer.feed_forward.layers):
-        named |= {f"feed_forward/{number}/kernel": dense.kernel.numpy(), f"feed_forward/{number}/bias": dense.bias.numpy()}
+        named |= {
+            f"feed_forward/{number}/kernel": dense.kernel.numpy(),
+            f"feed_forward/{number}/bias": dense.bias.numpy(),
+        }
     return named
 
 
