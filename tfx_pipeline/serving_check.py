@@ -4,6 +4,7 @@ The request is made of evaluation sessions: the first one's user, context, histo
 items that the first sessions displayed, so it is a request of this very log with candidates from its channels.
 """
 
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 
@@ -17,6 +18,7 @@ from hrlrec_tf.features import FeatureSpec, Kind
 SIGNATURE = "rank"
 _SESSIONS = 200  # what so many sessions displayed are the candidates,
 _CANDIDATES = 200  # up to so many
+_REASON_LENGTH = 300  # characters of TensorFlow's explanation that an error repeats
 _DTYPES = {Kind.STRING: object, Kind.INT: np.int64, Kind.FLOAT: np.float32}
 _LISTS = {Kind.STRING: "bytes_list", Kind.INT: "int64_list", Kind.FLOAT: "float_list"}
 
@@ -67,7 +69,8 @@ def _rank(model_dir: str, request: Arrays) -> tuple[Arrays, float]:
         outputs = rank(**tensors)
         seconds = time.perf_counter() - start
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
-        raise ServingError(f"it cannot rank a request ({type(error).__name__}: {error})") from error
+        reason = textwrap.shorten(str(error), _REASON_LENGTH)
+        raise ServingError(f"it cannot rank a request ({type(error).__name__}: {reason})") from error
     return {name: values.numpy()[0] for name, values in outputs.items()}, seconds
 
 

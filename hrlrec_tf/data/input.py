@@ -144,6 +144,5 @@ def session_records(files: Sequence[str], shuffle_seed: int | None = None) -> tf
     records = names.interleave(
         lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
         cycle_length=_INTERLEAVED_FILES,
-        deterministic=True,
     )
     return records.shuffle(_SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)

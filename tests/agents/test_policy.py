@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from hrlrec_tf.agents.hierarchy import as_time_step
+from hrlrec_tf.agents.policy import ranking_observation_spec
+from hrlrec_tf.features import CANDIDATE
+
+CHANNELS = ("news", "video", "article")
+
+
+@pytest.fixture(scope="package")
+def observation(reader) -> dict[str, tf.Tensor]:
+    """Three requests whose candidates are the items of a displayed list, each in a channel of its own."""
+    batch = tiny.random_batch(reader, 3, rows=4)
+    count = 4
+    spec = ranking_observation_spec(reader.spec)
+    observation = {name: values for name, values in batch.items() if name in spec}
+    for name in reader.spec.item:
+        observation[CANDIDATE + name] = batch[name]
+    observation[f"{CANDIDATE}item_id_text"] = tf.constant([[f"{b}-{i}" for i in range(count)] for b in range(3)])
+    observation[f"{CANDIDATE}channel_text"] = tf.constant([[CHANNELS[i % 3] for i in range(count)]] * 3)
+    observation[f"{CANDIDATE}tags_text"] = tf.fill([3, count, reader.spec.max_tags], "")
+    observation["profile_channel_text"] = tf.constant([["news", "video"]] * 3)
+    observation["profile_tag_text"] = tf.constant([["a", "b"]] * 3)
+    assert set(observation) == set(spec)
+    return observation
+
+
+def test_policy_ranks_greedily(make_agent, observation):
+    policy = make_agent().policy
+    step = policy.action(as_time_step(observation))
+    assert step.action.shape == (3, 4) and step.action.dtype == policy.action_spec.dtype
+    assert (np.sort(step.action, axis=1) == np.arange(4)).all()
+    assert set(step.info) == set(policy.info_spec)
+    for name, spec in policy.info_spec.items():
+        assert step.info[name].dtype == spec.dtype and step.info[name].shape[1:] == spec.shape
+    expected = tf.gather(observation[f"{CANDIDATE}item_id_text"], step.action, batch_dims=1)
+    assert step.info["item_id"].numpy().tolist() == expected.numpy().tolist()
+    assert step.info["explored"].numpy().max() == 0
+    np.testing.assert_array_equal(step.info["propensity_channel"], 1)
+    again = policy.action(as_time_step(observation))
+    np.testing.assert_array_equal(step.action, again.action)
+
+
+def test_collect_policy_explores_and_says_how_likely_it_was(make_agent, observation):
+    tf.random.set_seed(2)
+    many = tf.nest.map_structure(lambda values: tf.repeat(values, 300, axis=0), observation)
+    policy = make_agent().collect_policy
+    step = policy.action(as_time_step(many))
+    assert (np.sort(step.action, axis=1) == np.arange(4)).all()
+    assert 0.07 < step.info["explored"].numpy().mean() < 0.13
+    propensity = (step.info["propensity_channel"] * step.info["propensity_item"]).numpy()
+    assert ((0 < propensity) & (propensity <= 1 + 1e-6)).all()
+    # At the first position: .1 / 4 each, and .9 more for the greedy choice.
+    first = {round(float(value), 5) for value in propensity[:, 0]}
+    assert first == {0.025, 0.925}
+
+
+def test_policies_follow_the_trained_weights(make_agent, observation, experience):
+    agent = make_agent("training.learning_rate=0.01")
+    before = agent.policy.action(as_time_step(observation)).info["click_probability"]
+    agent.train(experience)
+    after = agent.policy.action(as_time_step(observation)).info["click_probability"]
+    assert np.abs(after - before).max() > 1e-5
+    assert {id(v) for v in agent.policy.variables()} == {id(v) for v in agent.model.variables}
+
+
+def test_a_list_is_no_distribution(make_agent, observation):
+    with pytest.raises(NotImplementedError, match="lists and their propensities"):
+        make_agent().policy.distribution(as_time_step(observation))
