@@ -40,9 +40,7 @@ class RankingPolicy(tf_policy.TFPolicy):
             info_spec={name: tf.TensorSpec([length], dtype) for name, dtype in OUTPUTS.items() if name != "index"},
             name="ranking_policy",
         )
-
-    def _variables(self) -> list[tf.Variable]:
-        return list(self._ranker.network.variables)
+        self._network = ranker.network  # tracked: a policy's variables are its modules'
 
     def _action(self, time_step: ts.TimeStep, policy_state: Any, seed: Any) -> policy_step.PolicyStep:
         observation = time_step.observation

@@ -10,6 +10,7 @@ from hrlrec_tf.data.input import SessionReader, session_records
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
 _BATCH_SIZE = 256
+_COLUMNS = "request_id user_id channel position weight clicks click_probability q_channel q_item".split()
 
 
 def score_sessions(
@@ -36,12 +37,12 @@ def score_sessions(
 
 
 def _to_rows(batches: Iterable[dict[str, tf.Tensor]]) -> pd.DataFrame:
-    columns: dict[str, list[np.ndarray]] = {}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
     for batch in batches:
         kept = batch["weight"].numpy() > 0
         for name, values in batch.items():
-            columns.setdefault(name, []).append(values.numpy()[kept])
-    rows = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
+            columns[name].append(values.numpy()[kept])
+    rows = pd.DataFrame({name: np.concatenate(parts) if parts else np.empty(0, object) for name, parts in columns.items()})
     for name in ("channel", "request_id", "user_id"):
         rows[name] = rows[name].str.decode("utf-8")
     return rows.assign(label=(rows.pop("clicks") > 0).astype(int)).rename(columns={"click_probability": "prediction"})

@@ -1,0 +1,291 @@
+import dataclasses
+import functools
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from hrlrec_tf import training
+from hrlrec_tf.agents.builder import build_agent, build_network
+from hrlrec_tf.agents.hierarchy import HrlRecAgent
+from hrlrec_tf.agents.policy import session_observation_spec
+from hrlrec_tf.config import Config, LossConfig, NetworkConfig, RewardConfig, TrainingConfig, preset
+from hrlrec_tf.data import schema
+from hrlrec_tf.errors import ConfigError
+
+SECTIONS = {"network": NetworkConfig, "rewards": RewardConfig, "losses": LossConfig, "training": TrainingConfig}
+
+# Of each field another value than the tiny default, and what it changes is looked for below.
+OTHER = {
+    "network.embedding_dim": 4,
+    "network.state_dim": 6,
+    "network.attention_heads": 4,
+    "network.dropout": 0.5,
+    "network.action_space": "l2",
+    "network.critic_head": "softplus",
+    "network.critic_form": "interaction",
+    "network.click_head": "interaction",
+    "network.user_id": False,
+    "rewards.combine": "linear",
+    "rewards.biases": (0.5, 1.0, 1.0, 1.0),
+    "rewards.weights": (1.0, 0.2, 0.1, 0.5),
+    "rewards.channel_weights": {"news": (2.0, 0.2, 0.1, 0.1)},
+    "rewards.dwell_unit_seconds": 1.0,
+    "losses.gamma": 0.9,
+    "losses.beta": 0.0,
+    "losses.channel": 1.0,
+    "losses.item": 1.0,
+    "losses.ctr": 3.0,
+    "losses.similarity": 3.0,
+    "losses.action_noise": 0.5,
+    "losses.behaviour_cloning": 1.0,
+    "losses.bootstrap": "logged",
+    "training.batch_size": 8,
+    "training.learning_rate": 1e-2,
+    "training.gradient_clip": 1e-6,
+    "training.embedding_l2": 0.1,
+    "training.actor_period": 1,
+    "training.target_tau": 0.7,
+    "training.target_period": 2,
+    "training.epochs": 7,
+    "training.patience": 2,
+    "training.seed": 1,
+}
+
+
+def fields() -> list[str]:
+    return [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
+
+
+class TestPaper:
+    """Sec. 4.3 and, where the paper is silent, the authors' code."""
+
+    def test_network(self):
+        network = Config().network
+        assert (network.state_dim, network.embedding_dim, network.attention_heads) == (128, 32, 4)
+        assert (network.action_space, network.critic_head, network.critic_form, network.click_head) == ("tanh", "relu", "linear", "linear")
+        assert network.dropout == 0.3
+
+    def test_losses(self):
+        losses = Config().losses
+        assert (losses.channel, losses.item, losses.ctr, losses.similarity) == (5, 5, 1, 1)
+        assert (losses.gamma, losses.beta, losses.action_noise, losses.behaviour_cloning) == (0.3, 1, 0.01, 0)
+        assert losses.bootstrap == "actor"
+
+    def test_training(self):
+        settings = Config().training
+        assert (settings.batch_size, settings.learning_rate, settings.gradient_clip) == (256, 2e-4, 5)
+        assert (settings.target_tau, settings.target_period) == (0.1, 30)
+        assert 5 <= settings.actor_period <= 30
+
+    def test_rewards(self):
+        assert Config().rewards.combine == "power"
+
+    def test_presets(self):
+        assert preset("paper") == Config() != preset("best")
+        best = preset("best").network
+        assert best.critic_form == best.click_head == "interaction"
+        with pytest.raises(ConfigError, match="preset 'beast' is unknown; choose paper or best"):
+            preset("beast")
+
+
+class TestFiles:
+    @pytest.mark.parametrize("name", ["paper", "best"])
+    def test_json_round_trip(self, name):
+        config = preset(name).override(['rewards.channel_weights={"news": [1, 2, 3, 4]}', "training.seed=9"])
+        text = config.to_json()
+        assert Config.from_json(text) == config and Config.from_json(text).to_json() == text
+        assert Config.from_json(text).rewards.channel_weights == {"news": (1.0, 2.0, 3.0, 4.0)}
+        assert set(json.loads(text)) == set(SECTIONS)
+
+    def test_absent_fields_take_their_default(self):
+        assert Config.from_dict({}) == Config.from_dict({"losses": {}}) == Config()
+        assert Config.from_dict({"losses": {"gamma": 1}}).losses == LossConfig(gamma=1.0)
+
+    @pytest.mark.parametrize(
+        ("sections", "message"),
+        [
+            ({"loss": {}}, "section 'loss' is unknown; known: network, rewards, losses, training"),
+            ({"losses": {"gama": 0.5}}, "setting 'losses.gama' is unknown; known: gamma, beta"),
+            ({"losses": {"gamma": "0.5"}}, "setting 'losses.gamma' has the wrong type: got '0.5', expected float"),
+            ({"losses": {"gamma": True}}, "setting 'losses.gamma' has the wrong type"),
+            ({"training": {"epochs": 1.5}}, "setting 'training.epochs' has the wrong type: got 1.5, expected int"),
+            ({"training": {"epochs": True}}, "setting 'training.epochs' has the wrong type"),
+            ({"network": {"user_id": 1}}, "setting 'network.user_id' has the wrong type"),
+            ({"network": {"critic_head": 3}}, "setting 'network.critic_head' has the wrong type"),
+            ({"network": {"critic_head": "tanh"}}, "setting 'critic_head' is 'tanh'; choose one of relu, linear, softplus"),
+            ({"rewards": {"weights": 3}}, "setting 'rewards.weights' has the wrong type"),
+            ({"rewards": {"weights": [1, "2", 3, 4]}}, "setting 'rewards.weights' has the wrong type: got '2'"),
+            ({"rewards": {"weights": [1, 2, 3]}}, "rewards.weights and rewards.biases need four numbers"),
+            ({"rewards": {"channel_weights": {"news": 3}}}, "setting 'rewards.channel_weights.news' has the wrong type"),
+            ({"network": {"attention_heads": 3}}, "attention_heads must divide network.embedding_dim: got 3 and 32"),
+        ],
+    )
+    def test_refused(self, sections, message):
+        with pytest.raises(ConfigError, match=message):
+            Config.from_dict(sections)
+
+
+class TestRanges:
+    @pytest.mark.parametrize(
+        ("field", "low", "high"),
+        [
+            ("network.embedding_dim", 0, 4097),
+            ("network.state_dim", 0, 8193),
+            ("network.attention_heads", 0, 65),
+            ("network.dropout", -0.1, 0.96),
+            ("rewards.dwell_unit_seconds", 0.0, 1e7),
+            ("losses.gamma", -0.1, 1.1),
+            ("losses.beta", -1.0, 1e7),
+            ("losses.channel", -1.0, 1e7),
+            ("losses.item", -1.0, 1e7),
+            ("losses.ctr", -1.0, 1e7),
+            ("losses.similarity", -1.0, 1e7),
+            ("losses.action_noise", -1.0, 1e7),
+            ("losses.behaviour_cloning", -1.0, 1e7),
+            ("training.batch_size", 0, 1 << 21),
+            ("training.learning_rate", 0.0, 11.0),
+            ("training.gradient_clip", 0.0, 1e7),
+            ("training.embedding_l2", -0.1, 1.1),
+            ("training.actor_period", 0, 1 << 21),
+            ("training.target_tau", 0.0, 1.1),
+            ("training.target_period", 0, 1 << 21),
+            ("training.epochs", 0, 1 << 21),
+            ("training.patience", 0, 1 << 21),
+            ("training.seed", -1, 1 << 31),
+        ],
+    )
+    def test_numbers_outside_are_refused_by_name(self, field, low, high):
+        section, name = field.split(".")
+        for value in (low, high):
+            with pytest.raises(ConfigError, match=f"setting '{name}' is {value}; it must lie between"):
+                Config.from_dict({section: {name: value}})
+
+    def test_not_a_number_is_refused(self):
+        with pytest.raises(ConfigError, match="setting 'gamma' is nan"):
+            Config().override(["losses.gamma=NaN"])
+
+
+class TestOverride:
+    def test_values(self):
+        config = Config().override(
+            [
+                "losses.gamma=0.5",
+                "losses.beta=2",
+                "training.epochs=3",
+                "network.action_space=l2",
+                'network.critic_head="linear"',
+                "network.user_id=false",
+                "rewards.biases=[1, 1, 1, 1]",
+            ]
+        )
+        assert (config.losses.gamma, config.losses.beta, config.training.epochs) == (0.5, 2.0, 3)
+        assert (config.network.action_space, config.network.critic_head, config.network.user_id) == ("l2", "linear", False)
+        assert config.rewards.biases == (1.0, 1.0, 1.0, 1.0)
+        assert Config().losses.gamma == 0.3  # the original stands
+
+    def test_the_last_one_counts(self):
+        assert Config().override(["losses.gamma=0.5", "losses.gamma=0.6"]).losses.gamma == 0.6
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [
+            ("losses.gamma", "'losses.gamma' is not SECTION.FIELD=VALUE"),
+            ("gamma=0.5", "'gamma=0.5' is not SECTION.FIELD=VALUE"),
+            ("losses.gama=0.5", "setting 'losses.gama' is unknown; known: .*losses.gamma"),
+            ("loss.gamma=0.5", "setting 'loss.gamma' is unknown"),
+            ("losses.gamma=half", "setting 'losses.gamma' has the wrong type: got 'half'"),
+            ("losses.gamma=2", "setting 'gamma' is 2.0; it must lie between 0.0 and 1.0"),
+        ],
+    )
+    def test_refused(self, setting, message):
+        with pytest.raises(ConfigError, match=message):
+            Config().override([setting])
+
+
+class TestEffects:
+    """Every field reaches what it builds: with another value, something observable differs."""
+
+    @pytest.fixture(scope="class")
+    def default(self) -> Config:
+        return tiny.config("training.target_period=1", "training.epochs=5", "training.patience=4")
+
+    @pytest.fixture(scope="class")
+    def batch(self, reader):
+        return tiny.random_batch(reader, 8)
+
+    @pytest.fixture(scope="class")
+    def base(self, reader, default) -> HrlRecAgent:
+        tf.keras.utils.set_random_seed(0)
+        return build_agent(default, reader)
+
+    @pytest.fixture(scope="class")
+    def observe(self, reader, prepared, batch, base, tmp_path_factory):
+        start = base.model.get_weights()
+
+        def outputs(config: Config) -> dict:
+            tf.keras.utils.set_random_seed(0)
+            network = build_network(config, reader)
+            return {"sizes": sum(v.shape.num_elements() for v in network.variables), **network(batch, training=True)}
+
+        def steps(config: Config) -> dict:
+            """Two training steps on the same weights."""
+            for network in (base.model, base.target):
+                network.set_weights(start)
+            agent = HrlRecAgent(
+                base.model,
+                base.target,
+                session_observation_spec(reader.spec),
+                config,
+                (base.policy, base.collect_policy),
+                tf.Variable(0, dtype=tf.int64),
+            )
+            tf.random.set_seed(0)
+            experience = tiny.experience(reader, batch, config)
+            seen = [experience.item_reward, *(agent.train(experience).loss for _ in range(2))]
+            return dict(enumerate([*seen, *base.model.get_weights(), *base.target.get_weights()]))
+
+        def schedule(config: Config) -> dict:
+            """Which lists stand in the first batch, and how long training goes on while nothing gets better."""
+            seen = {}
+
+            class Run(training._Run):
+                def train_epoch(self, progress: bool) -> None:
+                    seen.setdefault("first", next(iter(self._experience(0))).observation["timestamp"])
+                    self._epoch.assign_add(1)
+                    if self.epoch > 2 and config.training.patience < 4:
+                        self._stale.assign_add(1)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(training, "_Run", Run)
+                patch.setattr(training, "SessionReader", lambda *_: reader)
+                patch.setattr(training, "build_agent", lambda *_: base)
+                files = [str(prepared / "train" / "sessions-0.tfrecord.gz")]
+                out = str(tmp_path_factory.mktemp("run") / "out")
+                result = training.train(config, schema.read(prepared / "schema.pbtxt"), str(prepared / "transform"), files, [], out)
+            return {"first": seen["first"], "epochs": result["epochs"]}
+
+        observers = {"outputs": outputs, "steps": steps, "schedule": schedule}
+        return functools.cache(lambda observer, settings: observers[observer](Config.from_json(settings)))
+
+    def test_the_table_is_complete(self):
+        assert sorted(OTHER) == sorted(fields())
+
+    @pytest.mark.parametrize("field", OTHER)
+    def test_field(self, field, default, observe):
+        section, name = field.split(".")
+        changed = dataclasses.replace(
+            default, **{section: dataclasses.replace(getattr(default, section), **{name: OTHER[field]})}
+        )
+        observer = "outputs" if section == "network" else "steps"
+        if name in ("batch_size", "epochs", "patience", "seed"):
+            observer = "schedule"
+        before, after = observe(observer, default.to_json()), observe(observer, changed.to_json())
+        assert any(not _same(before[key], after[key]) for key in before)
+
+
+def _same(one, other) -> bool:
+    one, other = np.asarray(one), np.asarray(other)
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-6, atol=1e-7)
