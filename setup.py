@@ -89,9 +89,9 @@ setuptools.setup(
     # Named explicitly so that an editable install puts the whole checkout on the path, packages added later included.
     package_dir={"": "."},
     packages=setuptools.find_packages(
-        include=["hrlrec_tf", "hrlrec_tf.*", "tfx_pipeline", "tfx_pipeline.*", "serving", "serving.*", "schemas"]
+        include=["hrlrec_tf", "hrlrec_tf.*", "tfx_pipeline", "tfx_pipeline.*", "serving", "serving.*"]
     ),
-    package_data={"schemas": ["*.pbtxt", "*.md"], "hrlrec_tf": ["**/*.yaml", "**/*.html.j2"]},
+    package_data={"hrlrec_tf": ["**/*.yaml", "**/*.html.j2"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={

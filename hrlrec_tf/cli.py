@@ -13,6 +13,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import sys
@@ -57,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HrlrecError as error:
         print(f"hrlrec {args.verb_name}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"hrlrec {args.verb_name}: {error}; check the path, its permissions and the free space", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             f"hrlrec {args.verb_name}: interrupted; the same command starts again where it safely can", file=sys.stderr
@@ -94,12 +98,22 @@ def _parser(verbs: Mapping[str, Verb]) -> argparse.ArgumentParser:
 
 
 def write_json(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
-    """Writes `result` to `path`: first under a temporary name, then renamed."""
+    """Writes `result` to `path`, NaN as null: first under a temporary name, then renamed."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.write_text(
+        json.dumps(_without_nan(result), indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+    )
     temporary.replace(path)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Equation and section numbers are those of "Hierarchical Reinforcement Learning f
 
 import dataclasses
 import json
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -67,6 +68,10 @@ class RewardConfig:
             if len(weights) != len(REWARDS) or len(self.biases) != len(REWARDS):
                 raise ConfigError(f"rewards.{name} and rewards.biases need four numbers ({', '.join(REWARDS)})")
             for reward, weight, bias in zip(REWARDS, weights, self.biases, strict=True):
+                if not (math.isfinite(weight) and math.isfinite(bias)):
+                    raise ConfigError(
+                        f"rewards.{name}: {reward} needs finite numbers, got weight {weight}, bias {bias}"
+                    )
                 if bias < 0:
                     raise ConfigError(f"rewards.biases: {reward} is {bias}; the base of eq. 7 must not be negative")
                 if self.combine == "power" and bias == 0 and weight <= 0:
@@ -201,7 +206,7 @@ def preset(name: str) -> Config:
             ),
             rewards=RewardConfig(combine="linear", biases=(0.0,) * 4, weights=(1.0, 0.1, 0.05, 0.05)),
             losses=LossConfig(ctr=10.0),
-            training=TrainingConfig(batch_size=64, learning_rate=1e-3, gradient_clip=50.0, epochs=6, patience=2),
+            training=TrainingConfig(batch_size=64, learning_rate=1e-3, gradient_clip=50.0, epochs=5, patience=2),
         )
     raise ConfigError(f"preset {name!r} is unknown; choose paper or best")
 

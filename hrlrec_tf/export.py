@@ -160,6 +160,9 @@ def _as_sparse(dense: tf.Tensor) -> tf.SparseTensor:
 def _check_requests(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
     """One assertion per rule; each message names the input and what is wrong."""
     checks = _check_shapes(inputs, spec)
+    for name, (kind, _) in spec.serving_inputs().items():
+        if kind is Kind.INT and name != "timestamp":
+            checks.append(_assert(tf.reduce_all(inputs[name] >= 0), f"{name} must not be negative", inputs[name]))
     ids, channels = inputs[features.CANDIDATE + "item_id"], inputs[features.CANDIDATE + "channel"]
     with tf.control_dependencies(checks):  # values can be compared where shapes are right
         present = ids != ""

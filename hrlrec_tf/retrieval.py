@@ -27,15 +27,9 @@ def cosine_similarities(actions: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
 
 
 def nearest(similarities: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Index of the most similar candidate that may be chosen: [batch] int32."""
+    """Index of the most similar candidate that may be chosen: [batch] int32; NaN is similar to nothing."""
+    similarities = tf.where(tf.math.is_nan(similarities), -1.0, similarities)
     return tf.argmax(tf.where(mask, similarities, _NEVER), axis=-1, output_type=tf.int32)
-
-
-def select_channel(similarities: tf.Tensor, channels: tf.Tensor, available: tf.Tensor) -> tf.Tensor:
-    """Channel of the candidate most similar to the channel selector's action (Sec. 3.2): [batch], dtype of
-    `channels`.
-    """
-    return tf.gather(channels, nearest(similarities, available), batch_dims=1)
 
 
 def select_item(similarities: tf.Tensor, in_channel: tf.Tensor, available: tf.Tensor) -> tf.Tensor:

@@ -61,7 +61,7 @@ def train(
       DataError: no sessions. ModelError: `out` holds a finished model, or one of other settings.
       TrainingError: a loss is NaN or infinite.
     """
-    folder = _open_folder(pathlib.Path(out), config, schema, transform_dir, resume)
+    folder = _open_folder(pathlib.Path(out), config, train_files, schema, transform_dir, resume)
     tf.keras.utils.set_random_seed(config.training.seed)
     run = _Run(config, SessionReader(schema, str(folder / "transform")), folder, train_files, validation_files)
     if not run.restore():
@@ -152,7 +152,10 @@ class _Run:
         """Drops the metrics of epochs that a kill cut off before their checkpoint."""
         file = self.folder / "metrics.jsonl"
         if file.exists():
-            kept = [line for line in file.read_text().splitlines() if json.loads(line)["epoch"] <= epoch]
+            whole = [
+                line for line in file.read_text().splitlines() if line.endswith("}")
+            ]  # a kill may cut the last one
+            kept = [line for line in whole if json.loads(line)["epoch"] <= epoch]
             scratch = file.with_name(f".{file.name}.partial")
             scratch.write_text("".join(f"{line}\n" for line in kept))
             scratch.replace(file)
@@ -205,7 +208,8 @@ class _Run:
             rows = score_sessions(self.agent.model, self.reader, self.validation_files)
             values = metrics.click_metrics(rows)
             auc = float(values["auc"])
-            self._record("validation", {name: value for name, value in values.items() if isinstance(value, float)})
+            figures = {name: value for name, value in values.items() if isinstance(value, float)}
+            self._record("validation", {name: value for name, value in figures.items() if not math.isnan(value)})
         if math.isnan(auc):  # nothing to choose by: the newest networks stand
             self._best.save()
         elif auc > float(self._best_auc):
@@ -231,17 +235,26 @@ class _Run:
 
 
 def _open_folder(
-    folder: pathlib.Path, config: Config, schema: schema_pb2.Schema, transform_dir: str, resume: bool
+    folder: pathlib.Path,
+    config: Config,
+    train_files: Sequence[str],
+    schema: schema_pb2.Schema,
+    transform_dir: str,
+    resume: bool,
 ) -> pathlib.Path:
     """Makes the model folder, or checks that an unfinished one can be resumed."""
-    settings = {"model": "hrl-rec", "config": config.to_dict()}
+    sessions = {pathlib.Path(file).name: tf.io.gfile.stat(file).length for file in train_files}
+    settings = {"model": "hrl-rec", "config": config.to_dict(), "sessions": sessions}
     if (folder / "result.json").exists():
         raise ModelError(f"{folder} holds a finished model; choose another --out or remove it")
-    if resume and (folder / "config.json").exists():
-        if json.loads((folder / "config.json").read_text()) != json.loads(json.dumps(settings)):
-            raise ModelError(f"{folder} was begun with other settings; repeat them, or start again without --resume")
+    begun = _begun(folder)
+    if resume and begun:
+        if begun != json.loads(json.dumps(settings)):
+            raise ModelError(
+                f"{folder} was begun with other settings or sessions; repeat them, or start again without --resume"
+            )
         return folder
-    if (folder / "config.json").exists():  # unfinished: start again
+    if begun:  # unfinished: start again
         shutil.rmtree(folder)
     if folder.exists() and any(folder.iterdir()):
         raise ModelError(f"{folder} holds other files; choose another --out")
@@ -253,3 +266,12 @@ def _open_folder(
     scratch.chmod(0o755)
     scratch.rename(folder)
     return folder
+
+
+def _begun(folder: pathlib.Path) -> dict[str, object] | None:
+    """Settings of a model folder, or None if the folder is none: only what training made may be removed."""
+    try:
+        settings = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return settings if isinstance(settings, dict) and set(settings) == {"model", "config", "sessions"} else None

@@ -1,6 +1,8 @@
 import dataclasses
 import functools
 import json
+import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -9,10 +11,11 @@ import tiny
 
 from hrlrec_tf import training
 from hrlrec_tf.agents.builder import build_agent, build_network
+from hrlrec_tf.agents.experience import RewardModel
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.agents.policy import session_observation_spec
 from hrlrec_tf.config import Config, LossConfig, NetworkConfig, RewardConfig, TrainingConfig, preset
-from hrlrec_tf.data import schema
+from hrlrec_tf.data.input import SessionDataset
 from hrlrec_tf.errors import ConfigError
 
 SECTIONS = {"network": NetworkConfig, "rewards": RewardConfig, "losses": LossConfig, "training": TrainingConfig}
@@ -31,7 +34,7 @@ OTHER = {
     "rewards.combine": "linear",
     "rewards.biases": (0.5, 1.0, 1.0, 1.0),
     "rewards.weights": (1.0, 0.2, 0.1, 0.5),
-    "rewards.channel_weights": {"news": (2.0, 0.2, 0.1, 0.1)},
+    "rewards.channel_weights": {"news": (1.0, 0.9, 0.1, 0.1)},
     "rewards.dwell_unit_seconds": 1.0,
     "losses.gamma": 0.9,
     "losses.beta": 0.0,
@@ -46,12 +49,27 @@ OTHER = {
     "training.learning_rate": 1e-2,
     "training.gradient_clip": 1e-6,
     "training.embedding_l2": 0.1,
-    "training.actor_period": 1,
+    "training.actor_period": 2,
     "training.target_tau": 0.7,
-    "training.target_period": 2,
-    "training.epochs": 7,
+    "training.target_period": 3,
+    "training.epochs": 4,
     "training.patience": 2,
     "training.seed": 1,
+}
+
+DEFAULT = tiny.config("training.actor_period=1", "training.target_period=1", "training.epochs=5", "training.patience=9")
+# Where neither the networks' outputs (section network) nor the losses (elsewhere) show a field.
+OBSERVERS = {
+    "losses.beta": "weights",
+    "training.learning_rate": "weights",
+    "training.gradient_clip": "weights",
+    "training.actor_period": "weights",
+    "training.target_tau": "weights",
+    "training.target_period": "weights",
+    "training.batch_size": "first_batch",
+    "training.seed": "first_batch",
+    "training.epochs": "epochs",
+    "training.patience": "epochs",
 }
 
 
@@ -65,7 +83,12 @@ class TestPaper:
     def test_network(self):
         network = Config().network
         assert (network.state_dim, network.embedding_dim, network.attention_heads) == (128, 32, 4)
-        assert (network.action_space, network.critic_head, network.critic_form, network.click_head) == ("tanh", "relu", "linear", "linear")
+        assert (network.action_space, network.critic_head, network.critic_form, network.click_head) == (
+            "tanh",
+            "relu",
+            "linear",
+            "linear",
+        )
         assert network.dropout == 0.3
 
     def test_losses(self):
@@ -115,11 +138,17 @@ class TestFiles:
             ({"training": {"epochs": True}}, "setting 'training.epochs' has the wrong type"),
             ({"network": {"user_id": 1}}, "setting 'network.user_id' has the wrong type"),
             ({"network": {"critic_head": 3}}, "setting 'network.critic_head' has the wrong type"),
-            ({"network": {"critic_head": "tanh"}}, "setting 'critic_head' is 'tanh'; choose one of relu, linear, softplus"),
+            (
+                {"network": {"critic_head": "tanh"}},
+                "setting 'critic_head' is 'tanh'; choose one of relu, linear, softplus",
+            ),
             ({"rewards": {"weights": 3}}, "setting 'rewards.weights' has the wrong type"),
             ({"rewards": {"weights": [1, "2", 3, 4]}}, "setting 'rewards.weights' has the wrong type: got '2'"),
             ({"rewards": {"weights": [1, 2, 3]}}, "rewards.weights and rewards.biases need four numbers"),
-            ({"rewards": {"channel_weights": {"news": 3}}}, "setting 'rewards.channel_weights.news' has the wrong type"),
+            (
+                {"rewards": {"channel_weights": {"news": 3}}},
+                "setting 'rewards.channel_weights.news' has the wrong type",
+            ),
             ({"network": {"attention_heads": 3}}, "attention_heads must divide network.embedding_dim: got 3 and 32"),
         ],
     )
@@ -182,7 +211,11 @@ class TestOverride:
             ]
         )
         assert (config.losses.gamma, config.losses.beta, config.training.epochs) == (0.5, 2.0, 3)
-        assert (config.network.action_space, config.network.critic_head, config.network.user_id) == ("l2", "linear", False)
+        assert (config.network.action_space, config.network.critic_head, config.network.user_id) == (
+            "l2",
+            "linear",
+            False,
+        )
         assert config.rewards.biases == (1.0, 1.0, 1.0, 1.0)
         assert Config().losses.gamma == 0.3  # the original stands
 
@@ -209,81 +242,81 @@ class TestEffects:
     """Every field reaches what it builds: with another value, something observable differs."""
 
     @pytest.fixture(scope="class")
-    def default(self) -> Config:
-        return tiny.config("training.target_period=1", "training.epochs=5", "training.patience=4")
-
-    @pytest.fixture(scope="class")
-    def batch(self, reader):
-        return tiny.random_batch(reader, 8)
-
-    @pytest.fixture(scope="class")
-    def base(self, reader, default) -> HrlRecAgent:
+    def observe(self, reader, prepared):
+        """Observer by name and settings in JSON -> what it sees; each pair is looked at once."""
         tf.keras.utils.set_random_seed(0)
-        return build_agent(default, reader)
-
-    @pytest.fixture(scope="class")
-    def observe(self, reader, prepared, batch, base, tmp_path_factory):
+        base, batch = build_agent(DEFAULT, reader), tiny.random_batch(reader, 8)
         start = base.model.get_weights()
+        lists = SessionDataset(reader, [str(prepared / "train" / "sessions-0.tfrecord.gz")])
 
         def outputs(config: Config) -> dict:
             tf.keras.utils.set_random_seed(0)
             network = build_network(config, reader)
             return {"sizes": sum(v.shape.num_elements() for v in network.variables), **network(batch, training=True)}
 
-        def steps(config: Config) -> dict:
-            """Two training steps on the same weights."""
+        def composed(config: Config) -> HrlRecAgent:
+            """An agent of these settings on networks that exist, at its second batch."""
             for network in (base.model, base.target):
                 network.set_weights(start)
-            agent = HrlRecAgent(
-                base.model,
-                base.target,
-                session_observation_spec(reader.spec),
-                config,
-                (base.policy, base.collect_policy),
-                tf.Variable(0, dtype=tf.int64),
-            )
             tf.random.set_seed(0)
+            step = tf.Variable(1, dtype=tf.int64)
+            spec = session_observation_spec(reader.spec)
+            return HrlRecAgent(base.model, base.target, spec, config, (base.policy, base.collect_policy), step)
+
+        def losses(config: Config) -> dict:
             experience = tiny.experience(reader, batch, config)
-            seen = [experience.item_reward, *(agent.train(experience).loss for _ in range(2))]
-            return dict(enumerate([*seen, *base.model.get_weights(), *base.target.get_weights()]))
+            return {"loss": composed(config)._parts(experience, training=True).total}
 
-        def schedule(config: Config) -> dict:
-            """Which lists stand in the first batch, and how long training goes on while nothing gets better."""
-            seen = {}
+        def weights(config: Config) -> dict:
+            composed(config).train(tiny.experience(reader, batch, config))
+            return dict(enumerate([*base.model.get_weights(), *base.target.get_weights()]))
 
-            class Run(training._Run):
-                def train_epoch(self, progress: bool) -> None:
-                    seen.setdefault("first", next(iter(self._experience(0))).observation["timestamp"])
-                    self._epoch.assign_add(1)
-                    if self.epoch > 2 and config.training.patience < 4:
-                        self._stale.assign_add(1)
+        def first_batch(config: Config) -> dict:
+            run = training._Run.__new__(training._Run)
+            run.config, run.sessions, run.rewards = (
+                config,
+                lists,
+                RewardModel(config.rewards, reader.vocabulary("channel")),
+            )
+            return {"lists": next(iter(run._experience(0))).observation["timestamp"]}
 
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(training, "_Run", Run)
-                patch.setattr(training, "SessionReader", lambda *_: reader)
-                patch.setattr(training, "build_agent", lambda *_: base)
-                files = [str(prepared / "train" / "sessions-0.tfrecord.gz")]
-                out = str(tmp_path_factory.mktemp("run") / "out")
-                result = training.train(config, schema.read(prepared / "schema.pbtxt"), str(prepared / "transform"), files, [], out)
-            return {"first": seen["first"], "epochs": result["epochs"]}
-
-        observers = {"outputs": outputs, "steps": steps, "schedule": schedule}
+        observers = {each.__name__: each for each in (outputs, losses, weights, first_batch, epochs)}
         return functools.cache(lambda observer, settings: observers[observer](Config.from_json(settings)))
 
     def test_the_table_is_complete(self):
         assert sorted(OTHER) == sorted(fields())
 
     @pytest.mark.parametrize("field", OTHER)
-    def test_field(self, field, default, observe):
+    def test_field(self, field, observe):
         section, name = field.split(".")
         changed = dataclasses.replace(
-            default, **{section: dataclasses.replace(getattr(default, section), **{name: OTHER[field]})}
+            DEFAULT, **{section: dataclasses.replace(getattr(DEFAULT, section), **{name: OTHER[field]})}
         )
-        observer = "outputs" if section == "network" else "steps"
-        if name in ("batch_size", "epochs", "patience", "seed"):
-            observer = "schedule"
-        before, after = observe(observer, default.to_json()), observe(observer, changed.to_json())
+        observer = OBSERVERS.get(field) or ("outputs" if section == "network" else "losses")
+        before, after = (observe(observer, config.to_json()) for config in (DEFAULT, changed))
         assert any(not _same(before[key], after[key]) for key in before)
+
+
+def epochs(config: Config) -> dict:
+    """How long training goes on when nothing gets better from the third epoch on."""
+
+    class Run:
+        epoch = stale_epochs = 0
+        agent, best = types.SimpleNamespace(train_step_counter=0), {}
+
+        def restore(self) -> bool:
+            return True
+
+        def train_epoch(self, progress: bool) -> None:
+            self.epoch += 1
+            self.stale_epochs += self.epoch > 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_open_folder", lambda *_: pathlib.Path())
+        patch.setattr(training, "SessionReader", lambda *_: None)
+        patch.setattr(training, "_Run", lambda *_: Run())
+        patch.setattr(training.cli, "write_json", lambda *_: None)
+        return {"epochs": training.train(config, None, "", [], [], "")["epochs"]}
 
 
 def _same(one, other) -> bool:

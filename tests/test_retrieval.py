@@ -42,17 +42,6 @@ def test_nearest(similarities, mask, expected):
     assert index.dtype == tf.int32 and index.numpy().tolist() == [expected]
 
 
-@pytest.mark.parametrize("dtype", [np.int64, object])
-def test_channel_is_that_of_the_most_similar_candidate(dtype):
-    channels = np.array([[7, 8, 8], [7, 7, 9]]) if dtype == np.int64 else np.array([["a", "b", "b"], ["a", "a", "c"]])
-    similarities, available = (
-        tf.constant([[0.1, 0.2, 0.9], [0.3, 0.2, 0.9]]),
-        tf.constant([[True] * 3, [True, True, False]]),
-    )
-    selected = retrieval.select_channel(similarities, tf.constant(channels), available)
-    assert selected.numpy().tolist() == ([8, 7] if dtype == np.int64 else [b"b", b"a"])
-
-
 def test_item_stays_inside_the_channel_and_is_not_repeated():
     similarities = tf.constant([[0.9, 0.8, 0.1, 0.5]] * 2)
     in_channel = tf.constant([[False, True, True, True]] * 2)

@@ -17,7 +17,13 @@ from hrlrec_tf.data.input import Batch, SessionReader
 SIZES = ("network.embedding_dim=8", "network.state_dim=12", "network.attention_heads=2", "training.batch_size=16")
 # Without dropout and noise a run repeats itself, in a graph or not, resumed or not.
 QUIET = (*SIZES, "network.dropout=0", "losses.action_noise=0")
-TRAINED = (*QUIET, "training.epochs=2")
+TRAINED = (
+    *QUIET,
+    "training.epochs=2",
+    "training.learning_rate=0.01",
+    "training.actor_period=2",
+    "training.target_period=2",
+)
 SPLITS = {"train": 40, "validation": 20, "eval": 20}
 
 

@@ -43,7 +43,7 @@ class PipelineConfig:
       serving: folder or URI under which numbered versions are pushed.
       digests: of the contents behind those paths.
       thresholds: what a model must reach.
-      beam_args: Beam pipeline arguments. Empty means Beam's in-memory runner with one worker, the fastest to start.
+      beam_args: Beam pipeline arguments.
       name: pipeline name; runs of one name share their cache.
     """
 

@@ -71,9 +71,9 @@ def kubeflow_config(args: argparse.Namespace, beam_args: Sequence[str]) -> Pipel
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; exit code 0 when the file was written, else 1."""
-    args, beam_args = _parser().parse_known_args(argv)
+    args = _parser().parse_args(argv)
     try:
-        compile_pipeline(kubeflow_config(args, beam_args), args.output, args.image)
+        compile_pipeline(kubeflow_config(args, args.beam_args), args.output, args.image)
     except HrlrecError as error:
         print(f"kubeflow_runner: {error}", file=sys.stderr)
         return 1
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.kubeflow_runner",
-        description="Compiles the training pipeline for Kubeflow Pipelines v2. Options not listed here go to Beam.",
+        description="Compiles the training pipeline for Kubeflow Pipelines v2.",
     )
     parser.add_argument("--output", metavar="FILE", required=True, help="YAML file to write")
     parser.add_argument("--pipeline-root", metavar="URI", default="/mnt/hrlrec", help="artifacts (default %(default)s)")
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", default="best", help="settings of the model: paper or best (default %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the model")
     parser.add_argument("--min-auc", type=float, default=Thresholds.auc, metavar="X", help="default %(default)s")
+    parser.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARG", help="Beam pipeline arguments")
     return parser
 
 

@@ -13,14 +13,20 @@ from collections.abc import Mapping, Sequence
 
 from hrlrec_tf.config import Config, preset
 from hrlrec_tf.data import config as datasets
-from hrlrec_tf.data import reading, schema
+from hrlrec_tf.data import masking, reading, schema
 from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.prepare import check_outside
+from hrlrec_tf.data.sessions import LOCAL_RUNNER
 from hrlrec_tf.errors import HrlrecError
 from hrlrec_tf.features import FeatureSpec
 from tfx_pipeline import dag, digest, evaluator
 from tfx_pipeline.configs import Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
 from tfx_pipeline.pipeline import create_pipeline
+
+# Beam's default runner may try to download another one. The image is for workers in containers, of which there are none
+# here; naming it keeps TFX from building a wheel of itself for them, once per component.
+_IN_PROCESS = (f"--runner={LOCAL_RUNNER}", "--sdk_container_image=none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +68,14 @@ def local_config(
       schema_file: the curated schema. None means the one in `workdir`: the first run writes it, with the columns that
         the log has then; from there on it is the user's to edit, and later data is held against it.
       thresholds: what the model must reach; None means the defaults.
-      beam_args: Beam pipeline arguments.
+      beam_args: Beam pipeline arguments; without any, Beam runs inside this process.
 
     Raises:
       LogError: there is no readable log.
       DataError: the schema cannot be read.
     """
     folder = pathlib.Path(workdir).resolve()
+    check_outside(dataset, str(folder), "--workdir")
     folder.mkdir(parents=True, exist_ok=True)
     log = reading.open_log(dataset, progress=False)
     curated = pathlib.Path(schema_file).resolve() if schema_file else folder / "schema.pbtxt"
@@ -82,9 +89,13 @@ def local_config(
         schema=str(curated),
         model=model.to_json(),
         serving=str(folder / "serving"),
-        digests=Digests(digest.of_source(), digest.of_file(str(curated)), digest.of_log(*_paths(dataset))),
+        digests=Digests(
+            digest.of_source(),
+            digest.of_file(str(curated)),
+            digest.of_text(digest.of_log(*_paths(dataset)), _masking_state(dataset)),
+        ),
         thresholds=thresholds or Thresholds(),
-        beam_args=tuple(beam_args),
+        beam_args=tuple(beam_args) or _IN_PROCESS,
     )
 
 
@@ -119,7 +130,7 @@ def run(config: PipelineConfig, on_component: dag.Progress | None = None) -> Pip
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; exit code 0 when the model was blessed and pushed, else 1."""
-    args, beam_args = _parser().parse_known_args(argv)
+    args = _parser().parse_args(argv)
     try:
         config = local_config(
             datasets.find(args.log, args.config),
@@ -127,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             preset(args.preset).override(args.set),
             args.schema,
             Thresholds(args.min_auc, tuple(args.calibration)),
-            beam_args,
+            args.beam_args,
         )
         with dag.quiet(args.verbose):
             result = run(config, _Printer())
@@ -144,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.local_runner",
-        description="Runs the training pipeline on this machine. Options not listed here go to Beam.",
+        description="Runs the training pipeline on this machine.",
         epilog="example:\n  python -m tfx_pipeline.local_runner --log logs/ --workdir work/",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -161,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--calibration", type=float, nargs=2, default=limits.calibration, metavar=("LOW", "HIGH"), help="accepted range"
     )
+    parser.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARG", help="Beam pipeline arguments")
     parser.add_argument("--verbose", action="store_true", help="show what TFX and Beam log")
     return parser
 
@@ -176,6 +188,11 @@ class _Printer:
             self._start = time.monotonic()
         else:
             print(f"{component:<18} {state:<7} {time.monotonic() - self._start:6.1f} s", flush=True)
+
+
+def _masking_state(dataset: DatasetConfig) -> str:
+    """Changes with the masking key and does not tell it."""
+    return masking.mask_text("key", masking.key(dataset.masking)) if dataset.masking else ""
 
 
 def _paths(dataset: DatasetConfig) -> list[str]:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 from tf_agents.policies import tf_policy
-from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
 from hrlrec_tf import losses
@@ -157,8 +156,3 @@ class HrlRecAgent(tf_agent.TFAgent):
 
 def _actor_update(agent: ListDdpgAgent, states: tf.Tensor, valid: tf.Tensor, weight: float) -> Callable[[], tf.Tensor]:
     return lambda: agent.update_actor(states, valid, weight)
-
-
-def as_time_step(observation: Batch) -> ts.TimeStep:
-    """Wraps request observations [B, ...] for a policy."""
-    return ts.restart(observation, batch_size=tf.shape(observation["timestamp"])[0])

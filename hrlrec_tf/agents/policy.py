@@ -57,6 +57,11 @@ class RankingPolicy(tf_policy.TFPolicy):
         raise NotImplementedError("a ranking policy yields lists and their propensities, not distributions; use action")
 
 
+def as_time_step(observation: dict[str, tf.Tensor]) -> ts.TimeStep:
+    """Wraps ranking observations [B, ...] for a policy."""
+    return ts.restart(observation, batch_size=tf.shape(observation["timestamp"])[0])
+
+
 def session_observation_spec(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
     """Observation of a displayed list: its session without the list's feedback."""
     rows = {name: kind for name, kind in spec.list_rows.items() if name in (*spec.item, *features.COUNTS, "position")}

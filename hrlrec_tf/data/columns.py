@@ -18,6 +18,8 @@ Mask = npt.NDArray[np.bool_]
 ArrowArray: TypeAlias = pa.Array | pa.ChunkedArray
 
 _PER_UNIT = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+# pandas 2 takes the format of the first value for all, unless told that each has its own; pandas 1 looks at each.
+_ANY_ISO8601 = {"format": "ISO8601"} if int(pd.__version__.split(".")[0]) >= 2 else {}
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -127,7 +129,7 @@ def to_milliseconds(array: ArrowArray, unit: str) -> Numbers:
     if unit == "iso8601" and not pa.types.is_timestamp(array.type):
         text, bad = to_text(array)
         strings = pd.Series(text.to_numpy(zero_copy_only=False), dtype=object)
-        times = pd.to_datetime(strings.where(strings != ""), errors="coerce", utc=True)
+        times = pd.to_datetime(strings.where(strings != ""), errors="coerce", utc=True, **_ANY_ISO8601)
         missing = (strings == "").to_numpy()
         bad = bad | (times.isna().to_numpy() & ~missing)
         whole = (times - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(milliseconds=1)

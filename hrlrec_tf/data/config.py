@@ -194,8 +194,13 @@ class DatasetConfig:
         for name in ("list_length", "max_tags"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1: got {getattr(self, name)}")
-        if self.sequence_length < 0 or self.feedback_delay_seconds < 0:
-            raise ConfigError("sequence_length and feedback_delay_seconds must not be negative")
+        if self.sequence_length < self.list_length:
+            raise ConfigError(
+                f"sequence_length is {self.sequence_length}; a state at the list's end needs at least one history row "
+                f"beside the rows above, so make it {self.list_length} (list_length) or more"
+            )
+        if self.feedback_delay_seconds < 0:
+            raise ConfigError("feedback_delay_seconds must not be negative")
         self._check_masking()
 
     def _check_masking(self) -> None:
@@ -213,7 +218,7 @@ class DatasetConfig:
     @property
     def history_length(self) -> int:
         """H, history rows of a session."""
-        return max(self.sequence_length - self.list_length + 1, 0)
+        return self.sequence_length - self.list_length + 1
 
     def column(self, name: str) -> Column:
         """The rule of a standard column."""

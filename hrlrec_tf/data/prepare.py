@@ -45,6 +45,7 @@ def prepare(
       LogError: the log cannot be used, or the disk refuses the output.
     """
     target = out.rstrip("/") if "://" in out else os.path.abspath(out)
+    check_outside(dataset, target, "--out")
     _check_target(target, overwrite)
     parent, name = FileSystems.split(target)
     partial = FileSystems.join(parent, f".{name}.partial")
@@ -56,7 +57,7 @@ def prepare(
         summary["features_digest"] = hashlib.sha256(text.encode("utf-8")).hexdigest()
         _write(FileSystems.join(made, SCHEMA), text)
         _write(FileSystems.join(made, SUMMARY), json.dumps(summary, indent=2, sort_keys=True) + "\n")
-        _publish(made, target)
+        _publish(made, target, FileSystems.join(partial, "replaced"))
     except OSError as error:
         raise LogError(f"cannot write sessions to {target} ({error}); free space or name another --out") from error
     finally:
@@ -76,6 +77,19 @@ def read_summary(folder: str) -> Mapping[str, Any]:
             return json.loads(file.read())
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: holds no finished sessions ({error}); run `hrlrec prepare`") from error
+
+
+def check_outside(dataset: DatasetConfig, folder: str, option: str) -> None:
+    """Refuses to write below the log, where the next run would read it; raises `ConfigError`."""
+    log = dataset.log or ""
+    if (
+        "://" not in folder
+        and os.path.isdir(log)
+        and os.path.commonpath([os.path.abspath(log), folder]) == os.path.abspath(log)
+    ):
+        raise ConfigError(
+            f"{folder} lies inside the log {log}, where it would be read as part of it; name another {option}"
+        )
 
 
 def _check_target(target: str, overwrite: bool) -> None:
@@ -101,16 +115,16 @@ def _write(path: str, text: str) -> None:
         sink.write(text.encode("utf-8"))
 
 
-def _publish(source: str, target: str) -> None:
-    """Moves a finished folder to its place: at once on a disk, else file by file with the mark of completion last."""
+def _publish(source: str, target: str, replaced: str) -> None:
+    """Moves a finished folder to its place: at once on a disk, else file by file with the mark of completion last.
+
+    An earlier result goes to `replaced`, a place of this job's own.
+    """
     if "://" in target:
         _remove(target)
         for path in sorted(_files(source), key=lambda path: path.endswith(SUMMARY)):
             FileSystems.rename([path], [target + path.removeprefix(source)])
         return
-    old = f"{target}.old"  # an earlier result goes when the new one stands
     if FileSystems.exists(target):
-        _remove(old)
-        FileSystems.rename([target], [old])
+        FileSystems.rename([target], [replaced])
     FileSystems.rename([source], [target])
-    _remove(old)

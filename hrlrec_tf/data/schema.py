@@ -19,6 +19,16 @@ from hrlrec_tf.errors import DataError
 from hrlrec_tf.features import FeatureSpec, Kind
 
 _TYPES = {Kind.STRING: schema_pb2.BYTES, Kind.INT: schema_pb2.INT, Kind.FLOAT: schema_pb2.FLOAT}
+# Values that prepared sessions cannot hold; where they turn up, something between the log and the model is broken.
+_COUNTED = (*features.COUNTS, "clicks", "position")
+_AT_LEAST_ZERO = {
+    *_COUNTED,
+    *(features.HISTORY + name for name in _COUNTED),
+    *(name for name, kind in features.PROFILE.items() if kind is Kind.INT),
+    "new_tags_in_list",
+    "new_tags_to_user",
+}
+_SHARES = {"weight", "propensity_channel", "propensity_item"}
 _KINDS = {proto_type: kind for kind, proto_type in _TYPES.items()}
 
 
@@ -27,6 +37,10 @@ def to_schema(spec: FeatureSpec) -> schema_pb2.Schema:
     schema = schema_pb2.Schema()
     for name, kind in spec.session.items():
         feature = schema.feature.add(name=name, type=_TYPES[kind])
+        if name in _AT_LEAST_ZERO:
+            feature.int_domain.min = 0
+        if name in _SHARES:
+            feature.float_domain.min, feature.float_domain.max = 0.0, 1.0
         width = spec.width(name)
         if width is not None:
             feature.presence.min_fraction = 1.0

@@ -19,9 +19,12 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
 from hrlrec_tf import features
+from hrlrec_tf.data.sessions import pipeline_options
 from hrlrec_tf.features import FeatureSpec, Kind
 
 Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
+
+_LARGEST_SCORE = 10.0  # an absurd number in a request must not drown everything else
 
 _KINDS = {tf.string: Kind.STRING, tf.int64: Kind.INT, tf.float32: Kind.FLOAT}
 
@@ -76,8 +79,7 @@ def fit(session_files: str, schema: schema_pb2.Schema, out: str, beam_args: list
     )
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         written = pathlib.Path(scratch) / "transform"
-        options = beam.options.pipeline_options.PipelineOptions(beam_args or [])
-        with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=scratch):
+        with beam.Pipeline(options=pipeline_options(beam_args or [])) as pipeline, tft_beam.Context(temp_dir=scratch):
             sessions = pipeline | "ReadSessions" >> source.BeamSource()
             transform = (sessions, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
             _ = transform | tft_beam.WriteTransformFn(str(written))
@@ -100,7 +102,7 @@ def _look_up(file: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 
 
 def _standardise(inputs: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Z-scores of a numeric column wherever it stands; missing (NaN) reads as the mean."""
+    """Z-scores of a numeric column wherever it stands, clipped; NaN, as a request may hold, reads as the mean."""
     observed = _values(inputs[name])
     counts = tf.math.is_finite(observed)
     if name.startswith(features.ITEM_PREFIX):
@@ -110,7 +112,8 @@ def _standardise(inputs: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
     def scale(values: tf.Tensor) -> tf.Tensor:
         scaled = tf.math.divide_no_nan(values - mean, deviation)
-        return tf.where(tf.math.is_finite(scaled), scaled, tf.zeros_like(scaled))
+        scaled = tf.clip_by_value(scaled, -_LARGEST_SCORE, _LARGEST_SCORE)
+        return tf.where(tf.math.is_nan(scaled), tf.zeros_like(scaled), scaled)
 
     names = [name] + [features.HISTORY + name] * name.startswith(features.ITEM_PREFIX)
     return {each: _map_values(inputs[each], scale) for each in names}

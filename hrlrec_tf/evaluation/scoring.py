@@ -42,7 +42,9 @@ def _to_rows(batches: Iterable[dict[str, tf.Tensor]]) -> pd.DataFrame:
         kept = batch["weight"].numpy() > 0
         for name, values in batch.items():
             columns[name].append(values.numpy()[kept])
-    rows = pd.DataFrame({name: np.concatenate(parts) if parts else np.empty(0, object) for name, parts in columns.items()})
+    rows = pd.DataFrame(
+        {name: np.concatenate(parts) if parts else np.empty(0, object) for name, parts in columns.items()}
+    )
     for name in ("channel", "request_id", "user_id"):
         rows[name] = rows[name].str.decode("utf-8")
     return rows.assign(label=(rows.pop("clicks") > 0).astype(int)).rename(columns={"click_probability": "prediction"})

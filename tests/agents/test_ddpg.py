@@ -195,19 +195,19 @@ class TestAlone:
                 expected = was if step % 2 else 0.75 * was + 0.25 * leader
                 np.testing.assert_allclose(now, expected, rtol=1e-5, atol=1e-6)
 
-    def test_loss_is_what_train_reports_and_falls(self, make_agent, experience, level):
-        agent = make_agent("training.learning_rate=0.01", "training.actor_period=1").levels[level]
+    def test_loss_is_what_train_reports_and_falls(self, make_agent, experience):
+        agent = make_agent("training.learning_rate=0.01", "training.actor_period=2").levels["item"]
         expected = agent.loss(experience)
         np.testing.assert_allclose(expected.loss, expected.extra.critic_loss + expected.extra.actor_loss, rtol=1e-5)
         first = agent.train(experience)
         np.testing.assert_allclose(first.extra.critic_loss, expected.extra.critic_loss, rtol=1e-4)
-        for _ in range(5):
+        for _ in range(3):
             last = agent.train(experience)
         assert last.extra.critic_loss < first.extra.critic_loss
-        assert agent.train_step_counter == 6
+        assert agent.train_step_counter == 4
 
-    def test_the_actor_moves_every_period(self, make_agent, experience, level):
-        agent = make_agent("training.actor_period=2").levels[level]
+    def test_the_actor_moves_every_period(self, make_agent, experience):
+        agent = make_agent("training.learning_rate=0.01", "training.actor_period=2").levels["channel"]
         moves = []
         for _ in range(4):
             before = snapshot(agent.actor_variables)

@@ -3,8 +3,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from hrlrec_tf.agents.hierarchy import as_time_step
-from hrlrec_tf.agents.policy import ranking_observation_spec
+from hrlrec_tf.agents.policy import as_time_step, ranking_observation_spec
 from hrlrec_tf.features import CANDIDATE
 
 CHANNELS = ("news", "video", "article")

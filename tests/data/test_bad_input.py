@@ -177,6 +177,22 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     assert (tmp_path / "out" / "thesis.txt").read_text() == "dear"
 
 
+def test_neighbours_of_the_result_are_left_alone(tmp_path):
+    log = write_parquet(random_rows(3), tmp_path / "log")
+    (tmp_path / "out.old").mkdir()
+    (tmp_path / "out.old" / "mine.txt").write_text("kept")
+    for overwrite in (False, True):
+        prepare.prepare(DatasetConfig(log=log), str(tmp_path / "out"), IN_MEMORY, overwrite, show_progress=False)
+    assert (tmp_path / "out.old" / "mine.txt").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "out", "out.old"]
+
+
+def test_output_inside_the_log_is_refused(tmp_path):
+    log = write_parquet(random_rows(3), tmp_path / "log")
+    with pytest.raises(ConfigError, match="lies inside the log"):
+        prepare.prepare(DatasetConfig(log=log), str(tmp_path / "log" / "out"), IN_MEMORY, show_progress=False)
+
+
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     log = write_parquet(good_rows(), tmp_path / "log")
     (tmp_path / ".out.partial" / "sessions" / "train").mkdir(parents=True)

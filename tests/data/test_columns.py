@@ -82,6 +82,12 @@ def test_times(array, unit, time):
     assert abs(int(found.values[0]) - time) <= 0 and not found.bad.any()
 
 
+def test_iso_times_of_different_precision():
+    times = columns.to_milliseconds(pa.array(["2024-01-01T00:00:00Z", "2024-01-01T00:00:00.123Z"]), "iso8601")
+    assert times.values.tolist() == [1_704_067_200_000, 1_704_067_200_123]
+    assert not times.bad.any()
+
+
 def test_times_that_are_none():
     found = columns.to_milliseconds(pa.array(["2023-11-14", "soon", ""]), "iso8601")
     assert found.bad.tolist() == [False, True, False] and found.missing.tolist() == [False, False, True]

@@ -28,7 +28,9 @@ def test_a_log_is_relative_to_its_file(tmp_path):
 
 def test_history_is_what_the_list_leaves_of_the_sequence():
     assert DatasetConfig().history_length == 41
-    assert DatasetConfig(list_length=60).history_length == 0
+    assert DatasetConfig(list_length=50).history_length == 1
+    with pytest.raises(ConfigError, match="sequence_length is 50; .* make it 60"):
+        DatasetConfig(list_length=60)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def test_against_other_implementations(seed):
     found = metrics.click_metrics(rows)
     assert found["auc"] == pytest.approx(oracles.auc(rows["label"], rows["prediction"]))
     for channel, group in rows.groupby("channel"):
-        assert found["auc_by_channel"][channel] == pytest.approx(sklearn.roc_auc_score(group["label"], group["prediction"]))
+        assert found["auc_by_channel"][channel] == pytest.approx(
+            sklearn.roc_auc_score(group["label"], group["prediction"])
+        )
     total, weight = 0.0, 0
     for _, group in rows.groupby("user_id"):
         if 0 < group["label"].sum() < len(group):

@@ -174,6 +174,13 @@ def test_the_command_line_runs_the_same_pipeline(workplace, first, capsys):
     assert f"pushed: {first[0].version}" in printed and "auc 0." in printed
 
 
+def test_a_mistyped_option_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        local_runner.main(["--log", str(tmp_path), "--workdir", str(tmp_path / "work"), "--min_auc", "0.9"])
+    assert stop.value.code == 2
+    assert "--min_auc" in capsys.readouterr().err
+
+
 def test_the_command_line_fails_with_one_line(tmp_path, capsys):
     assert local_runner.main(["--log", str(tmp_path / "none"), "--workdir", str(tmp_path / "work")]) == 1
     printed = capsys.readouterr()
