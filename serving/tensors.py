@@ -74,10 +74,11 @@ def _cell(owner: messages.Candidate | RankRequest, name: str, kind: Kind) -> Any
 
 
 def _joined(tags: Sequence[str]) -> str:
+    """Tags of one row as the sessions have them: each once, none empty."""
     for tag in tags:
         if not isinstance(tag, str) or features.TAG_SEPARATOR in tag:
             raise RequestError(f"tag {tag!r} must be a string without {features.TAG_SEPARATOR!r}, which joins tags")
-    return features.TAG_SEPARATOR.join(tags)
+    return features.TAG_SEPARATOR.join(dict.fromkeys(tag for tag in tags if tag))
 
 
 def _profile_cells(profile: messages.Profile, name: str) -> list[Any]:

@@ -128,7 +128,7 @@ def test_carried_states_are_those_of_training(network, reader):
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.0])
 def test_what_rank_reports_is_what_training_would_score(network, reader, epsilon):
-    """Greedy lists and wholly random ones, of several users in one batch, against the session they would be logged as."""
+    """Greedy lists and wholly random ones, of several users, against the sessions they would be logged as."""
     tf.random.set_seed(5)
     built = [session(number, names) for number, names in enumerate(LISTS * 3)]
     request, candidates = split(reader, built)

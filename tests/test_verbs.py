@@ -33,8 +33,8 @@ def test_train_wrote_a_model(model_dir):
 
 
 def test_train_hands_everything_on(prepared, tmp_path, calls, capsys):
-    words = f"--data={prepared} --out={tmp_path / 'm'} --preset=paper --set=losses.gamma=0.9 --set=training.epochs=3 --resume"
-    result = tiny.run_verb(verbs.TRAIN, words)
+    words = "--preset=paper --set=losses.gamma=0.9 --set=training.epochs=3 --resume"
+    result = tiny.run_verb(verbs.TRAIN, f"--data={prepared} --out={tmp_path / 'm'} {words}")
     config, transform_dir, train_files, validation_files, out, resume = calls["train"]
     assert (config.losses.gamma, config.training.epochs, config.network.action_space) == (0.9, 3, "tanh")
     assert "fit" not in calls and transform_dir == str(prepared / "transform")

@@ -1,6 +1,7 @@
 """`hrlrec quickstart`: all of it with one command."""
 
 import argparse
+import dataclasses
 import importlib.metadata
 import pathlib
 import shlex
@@ -61,6 +62,7 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
         "version": outcome.pipeline.version,
         "report": str(report),
         "ranked": outcome.response.to_dict() if outcome.response else None,
+        "recommended": dataclasses.asdict(outcome.recommended) if outcome.recommended else None,
         "seconds": time.monotonic() - start,
     }
 

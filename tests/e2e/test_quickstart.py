@@ -50,11 +50,18 @@ def test_evaluates_every_impression_of_the_newest_fifth(result):
     assert set(result["auc_by_channel"]) == set(CHANNELS)
 
 
-def test_ranks_ten_distinct_items_of_several_channels(result):
+def test_recommends_several_channels_and_lists_that_differ(result):
+    recommended = result["recommended"]
+    assert len(recommended["channel_shares"]) >= 2
+    assert recommended["distinct_lists"] > recommended["requests"] / 10
+    assert recommended["between_user_channel_variance"] > 0
+
+
+def test_ranks_ten_distinct_items(result):
     items = result["ranked"]["items"]
     assert [item["position"] for item in items] == list(range(1, 11))
     assert len({item["item_id"] for item in items}) == 10
-    assert len({item["channel"] for item in items}) >= 2
+    assert {item["channel"] for item in items} <= set(CHANNELS)
     assert all(0 < item["click_probability"] < 1 for item in items)
 
 

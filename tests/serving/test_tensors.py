@@ -78,3 +78,7 @@ def test_no_rows_keep_their_dtype_and_rank():
 def test_errors_name_request_and_field(request_, message):
     with pytest.raises(RequestError, match=message):
         tensors.to_tensors([request_], INPUTS)
+
+
+def test_tags_are_joined_as_sessions_have_them():
+    assert tensors._joined(["b", "a", "", "b"]) == "b|a"

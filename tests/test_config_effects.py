@@ -1,0 +1,155 @@
+"""Every setting reaches what it builds: with another value, something observable differs."""
+
+import dataclasses
+import functools
+import pathlib
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from hrlrec_tf import training
+from hrlrec_tf.agents.builder import build_agent, build_network
+from hrlrec_tf.agents.experience import RewardModel
+from hrlrec_tf.agents.hierarchy import HrlRecAgent
+from hrlrec_tf.agents.policy import session_observation_spec
+from hrlrec_tf.config import Config
+from hrlrec_tf.data.input import SessionDataset
+
+# Of each field another value than the tiny default, and what it changes is looked for below.
+OTHER = {
+    "network.embedding_dim": 4,
+    "network.state_dim": 6,
+    "network.attention_heads": 4,
+    "network.dropout": 0.5,
+    "network.action_space": "l2",
+    "network.critic_head": "softplus",
+    "network.critic_form": "interaction",
+    "network.click_head": "interaction",
+    "network.user_id": False,
+    "rewards.combine": "linear",
+    "rewards.biases": (0.5, 1.0, 1.0, 1.0),
+    "rewards.weights": (1.0, 0.2, 0.1, 0.5),
+    "rewards.channel_weights": {"news": (1.0, 0.9, 0.1, 0.1)},
+    "rewards.dwell_unit_seconds": 1.0,
+    "losses.gamma": 0.9,
+    "losses.beta": 0.0,
+    "losses.channel": 1.0,
+    "losses.item": 1.0,
+    "losses.ctr": 3.0,
+    "losses.similarity": 3.0,
+    "losses.action_noise": 0.5,
+    "losses.behaviour_cloning": 1.0,
+    "losses.bootstrap": "logged",
+    "training.batch_size": 8,
+    "training.learning_rate": 1e-2,
+    "training.gradient_clip": 1e-6,
+    "training.embedding_l2": 0.1,
+    "training.actor_period": 2,
+    "training.target_tau": 0.7,
+    "training.target_period": 3,
+    "training.epochs": 4,
+    "training.patience": 2,
+    "training.seed": 1,
+}
+
+DEFAULT = tiny.config("training.actor_period=1", "training.target_period=1", "training.epochs=5", "training.patience=9")
+# Where neither the networks' outputs (section network) nor the losses (elsewhere) show a field.
+OBSERVERS = {
+    "losses.beta": "weights",
+    "training.learning_rate": "weights",
+    "training.gradient_clip": "weights",
+    "training.actor_period": "weights",
+    "training.target_tau": "weights",
+    "training.target_period": "weights",
+    "training.batch_size": "first_batch",
+    "training.seed": "first_batch",
+    "training.epochs": "epochs",
+    "training.patience": "epochs",
+}
+
+
+def epochs(config: Config) -> dict:
+    """How long training goes on when nothing gets better from the third epoch on."""
+
+    class Run:
+        epoch = stale_epochs = 0
+        agent, best = types.SimpleNamespace(train_step_counter=0), {}
+
+        def restore(self) -> bool:
+            return True
+
+        def train_epoch(self, progress: bool) -> None:
+            self.epoch += 1
+            self.stale_epochs += self.epoch > 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_open_folder", lambda *_: pathlib.Path())
+        patch.setattr(training, "SessionReader", lambda *_: None)
+        patch.setattr(training, "_Run", lambda *_: Run())
+        patch.setattr(training.cli, "write_json", lambda *_: None)
+        return {"epochs": training.train(config, None, "", [], [], "")["epochs"]}
+
+
+def _same(one, other) -> bool:
+    one, other = np.asarray(one), np.asarray(other)
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def observe(reader, prepared):
+    """Observer by name and settings in JSON -> what it sees; each pair is looked at once."""
+    tf.keras.utils.set_random_seed(0)
+    base, batch = build_agent(DEFAULT, reader), tiny.random_batch(reader, 8)
+    start = base.model.get_weights()
+    lists = SessionDataset(reader, [str(prepared / "train" / "sessions-0.tfrecord.gz")])
+
+    def outputs(config: Config) -> dict:
+        tf.keras.utils.set_random_seed(0)
+        network = build_network(config, reader)
+        return {"sizes": sum(v.shape.num_elements() for v in network.variables), **network(batch, training=True)}
+
+    def composed(config: Config) -> HrlRecAgent:
+        """An agent of these settings on networks that exist, at its second batch."""
+        for network in (base.model, base.target):
+            network.set_weights(start)
+        tf.random.set_seed(0)
+        step = tf.Variable(1, dtype=tf.int64)
+        spec = session_observation_spec(reader.spec)
+        return HrlRecAgent(base.model, base.target, spec, config, (base.policy, base.collect_policy), step)
+
+    def losses(config: Config) -> dict:
+        experience = tiny.experience(reader, batch, config)
+        return {"loss": composed(config)._parts(experience, training=True).total}
+
+    def weights(config: Config) -> dict:
+        composed(config).train(tiny.experience(reader, batch, config))
+        return dict(enumerate([*base.model.get_weights(), *base.target.get_weights()]))
+
+    def first_batch(config: Config) -> dict:
+        run = training._Run.__new__(training._Run)
+        run.config, run.sessions = config, lists
+        run.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
+        return {"lists": next(iter(run._experience(0))).observation["timestamp"]}
+
+    observers = {each.__name__: each for each in (outputs, losses, weights, first_batch, epochs)}
+    return functools.cache(lambda observer, settings: observers[observer](Config.from_json(settings)))
+
+
+def test_the_table_is_complete():
+    sections = {each.name: each.type for each in dataclasses.fields(Config)}
+    fields = [f"{name}.{each.name}" for name, kind in sections.items() for each in dataclasses.fields(kind)]
+    assert sorted(OTHER) == sorted(fields)
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_field(field, observe):
+    section, name = field.split(".")
+    changed = dataclasses.replace(
+        DEFAULT, **{section: dataclasses.replace(getattr(DEFAULT, section), **{name: OTHER[field]})}
+    )
+    observer = OBSERVERS.get(field) or ("outputs" if section == "network" else "losses")
+    before, after = (observe(observer, config.to_json()) for config in (DEFAULT, changed))
+    assert any(not _same(before[key], after[key]) for key in before)
