@@ -214,7 +214,7 @@ def test_critics_start_at_the_mean_return(train, few, monkeypatch):
         for level, layers in run.agent.model.levels.items():
             started[level] = layers.critic.state_weights.bias.numpy().item()
         followers = run.agent.target.levels["item"].critic.state_weights.bias
-        assert float(followers) == started["item"]
+        assert followers.numpy().item() == started["item"]
         experience = next(iter(run._experience(0)))
         found = run.agent.loss(experience).extra.metrics
         started["expected"] = {level: float(found[f"{level}_return_mean"]) for level in ("channel", "item")}
