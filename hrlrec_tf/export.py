@@ -20,8 +20,6 @@ from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 from hrlrec_tf.ranking import Candidates, Ranker, Request
 from hrlrec_tf.warmup import write_warmup
 
-DTYPES = {Kind.STRING: tf.string, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
-
 Inputs = Mapping[str, tf.Tensor]
 
 
@@ -132,7 +130,8 @@ def save(network: HrlRecNetwork, reader: SessionReader, out: str) -> None:
 def input_specs(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
     """Tensor specs of the `rank` signature."""
     return {
-        name: tf.TensorSpec([None] * rank, DTYPES[kind], name) for name, (kind, rank) in spec.serving_inputs().items()
+        name: tf.TensorSpec([None] * rank, tf.as_dtype(kind.dtype), name)
+        for name, (kind, rank) in spec.serving_inputs().items()
     }
 
 

@@ -22,6 +22,8 @@ import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 TAG_SEPARATOR = "|"
 HISTORY = "history_"
 CANDIDATE = "candidate_"
@@ -43,6 +45,11 @@ class Kind(enum.Enum):
         """What a missing value reads as."""
         absent: dict[str, str | int | float] = {"string": "", "int": 0, "float": 0.0}
         return absent[self.value]
+
+    @property
+    def dtype(self) -> type:
+        """NumPy type of raw values; `tf.as_dtype` makes TensorFlow's of it."""
+        return {"string": np.object_, "int": np.int64, "float": np.float32}[self.value]
 
 
 # One value per request.

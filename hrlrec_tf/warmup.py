@@ -8,11 +8,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from hrlrec_tf import features
 from hrlrec_tf.data.input import SessionReader
-from hrlrec_tf.features import Kind
 
 FILE_NAME = "assets.extra/tf_serving_warmup_requests"
 
-_DTYPES = {Kind.STRING: np.object_, Kind.INT: np.int64, Kind.FLOAT: np.float32}
 _TIMESTAMP = 1_700_000_000_000
 
 
@@ -25,10 +23,10 @@ def canned_inputs(reader: SessionReader, candidates: int = 800) -> dict[str, np.
     """
     spec = reader.spec
     items, channels = reader.vocabulary("item_id")[:candidates] or ["item"], reader.vocabulary("channel") or ["channel"]
-    inputs = {}
+    inputs: dict[str, np.ndarray] = {}
     for name, (kind, rank) in spec.serving_inputs().items():
         rows = {features.CANDIDATE: len(items), features.HISTORY: spec.history_length}.get(f"{name.split('_')[0]}_", 1)
-        inputs[name] = np.full([1, rows][:rank], kind.absent, _DTYPES[kind])
+        inputs[name] = np.full([1, rows][:rank], kind.absent, kind.dtype)
     inputs["timestamp"][:] = _TIMESTAMP
     for prefix in (features.CANDIDATE, features.HISTORY):
         rows = inputs[f"{prefix}item_id"].shape[1]

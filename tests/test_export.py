@@ -11,9 +11,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from hrlrec_tf import export, training, verbs, warmup
 from hrlrec_tf.errors import ModelError
-from hrlrec_tf.export import DTYPES
 from hrlrec_tf.features import Kind
 
+DTYPES = {Kind.STRING: tf.string, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
 SPEC = sessions.SPEC
 T = SPEC.list_length
 OUTPUTS = {

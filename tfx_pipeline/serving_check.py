@@ -19,7 +19,6 @@ SIGNATURE = "rank"
 _SESSIONS = 200  # what so many sessions displayed are the candidates,
 _CANDIDATES = 200  # up to so many
 _REASON_LENGTH = 300  # characters of TensorFlow's explanation that an error repeats
-_DTYPES = {Kind.STRING: object, Kind.INT: np.int64, Kind.FLOAT: np.float32}
 _LISTS = {Kind.STRING: "bytes_list", Kind.INT: "int64_list", Kind.FLOAT: "float_list"}
 
 Arrays = Mapping[str, np.ndarray]
@@ -83,10 +82,10 @@ def canned_request(sessions: Sequence[tf.train.Example], spec: FeatureSpec) -> d
         values = _values(sessions[0], name, kind)
         if name == features.HISTORY + "tags":
             values = _joined(values, spec.max_tags)
-        request[name] = np.array(values, _DTYPES[kind]).reshape([1] if rank == 1 else [1, -1])
+        request[name] = np.array(values, kind.dtype).reshape([1] if rank == 1 else [1, -1])
     rows = _displayed(sessions, spec)
     for name, kind in spec.item.items():
-        request[features.CANDIDATE + name] = np.array([[row[name] for row in rows]], _DTYPES[kind])
+        request[features.CANDIDATE + name] = np.array([[row[name] for row in rows]], kind.dtype)
     return request
 
 

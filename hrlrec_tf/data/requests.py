@@ -24,7 +24,7 @@ from hrlrec_tf.data import schema
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.input import session_records
 from hrlrec_tf.errors import DataError
-from hrlrec_tf.features import FeatureSpec, Kind
+from hrlrec_tf.features import FeatureSpec
 
 PER_CHANNEL = 200
 PRIOR_IMPRESSIONS = 20.0
@@ -32,7 +32,6 @@ PRIOR_IMPRESSIONS = 20.0
 Request = dict[str, Any]
 
 _BATCH = 1024
-_DTYPES = {Kind.STRING: tf.string, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +147,7 @@ def _parse(examples: tf.Tensor, spec: FeatureSpec, names: Sequence[str]) -> dict
 
 
 def _parser(name: str, spec: FeatureSpec) -> Any:
-    dtype = _DTYPES[spec.session[name]]
+    dtype = tf.as_dtype(spec.session[name].dtype)
     if name in features.PROFILE:
         return tf.io.RaggedFeature(dtype)
     return tf.io.FixedLenFeature([] if name in spec.request else [spec.width(name)], dtype)
