@@ -28,6 +28,10 @@ class NetworkConfig:
     state_dim: int = 128  # GRU units
     attention_heads: int = 4
     dropout: float = 0.3  # authors' code
+    fields: Literal["attention", "dense"] = "attention"  # eq. 1; dense: Table 4's ablation
+    sequence: Literal["gru", "mean"] = "gru"  # eq. 2; mean: average pooling, Table 4's ablation
+    window: Literal["fixed", "sliding"] = "fixed"  # sliding: exactly m rows before each position, a pass for each
+    sequence_length: int = 0  # m, rows a state sees; 0: as many as the sessions carry (50 by default)
     action_space: Literal["tanh", "l2"] = "tanh"  # eq. 3, 6; l2: unit length, so that Q cannot grow with it
     critic_head: Literal["relu", "linear", "softplus"] = "relu"  # eq. 5, 8
     critic_form: Literal["linear", "interaction"] = "linear"  # interaction: dQ/da depends on the state
@@ -40,6 +44,7 @@ class NetworkConfig:
         _check_range(self, "state_dim", 1, 8192)
         _check_range(self, "attention_heads", 1, 64)
         _check_range(self, "dropout", 0.0, 0.95)
+        _check_range(self, "sequence_length", 0, 1 << 16)
         if self.embedding_dim % self.attention_heads:
             raise ConfigError(
                 f"network.attention_heads must divide network.embedding_dim: got {self.attention_heads} and "

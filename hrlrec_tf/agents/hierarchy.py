@@ -144,8 +144,6 @@ class HrlRecAgent(tf_agent.TFAgent):
         if level == "item":
             channels = tf.reshape(embedded.channels, [-1])
             allowed &= channels[:, tf.newaxis] == channels[tf.newaxis]
-        else:
-            allowed = tf.repeat(allowed, tf.shape(pool)[0], axis=0)
         return losses.similarity_loss(actions, pool, allowed, valid)
 
     def _embedding_norm(self, embedded: Embedded, valid: tf.Tensor) -> tf.Tensor:

@@ -96,12 +96,20 @@ class SessionEmbedding(tf.keras.layers.Layer):
       sizes: vocabulary name -> number of ids.
       dim: D.
       user_id: whether the user's id is a profile feature.
+      history_length: how many of the newest history rows to use; all by default.
     """
 
     def __init__(
-        self, spec: FeatureSpec, sizes: Mapping[str, int], dim: int = 32, user_id: bool = True, **kwargs: Any
+        self,
+        spec: FeatureSpec,
+        sizes: Mapping[str, int],
+        dim: int = 32,
+        user_id: bool = True,
+        history_length: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._unused_history = spec.history_length - (spec.history_length if history_length is None else history_length)
         users = spec.columns(features.USER_PREFIX)
         contexts = spec.columns(features.CONTEXT_PREFIX)
         self.spec, self.channels, self.dim = spec, sizes["channel"], dim
@@ -170,13 +178,17 @@ class SessionEmbedding(tf.keras.layers.Layer):
         return self.request_contexts(batch)
 
     def history(self, batch: Batch) -> Rows:
-        """The H history rows, with their feedback."""
-        names = [*self.spec.item, *features.COUNTS]
-        rows = {name: batch[features.HISTORY + name] for name in names}
-        timestamp = batch["history_timestamp"]
+        """The history rows in use, with their feedback."""
+        newest = {name: batch[name][:, self._unused_history :] for name in self.spec.history_rows}
+        rows = {name: newest[features.HISTORY + name] for name in (*self.spec.item, *features.COUNTS)}
+        timestamp = newest["history_timestamp"]
         gap = (batch["timestamp"][:, tf.newaxis] - timestamp) // 1000
-        context = self.context(timestamp, batch["history_position"], gap)
-        return self._rows(rows, context, feedback_ids(batch["history_clicks"], batch["history_dwell_seconds"]))
+        context = self.context(timestamp, newest["history_position"], gap)
+        return self._rows(rows, context, feedback_ids(newest["history_clicks"], newest["history_dwell_seconds"]))
+
+    def history_mask(self, batch: Batch) -> tf.Tensor:
+        """Which of the history rows in use are no padding: [B, H] bool."""
+        return batch["history_item_id"][:, self._unused_history :] > 0
 
     def placed(self, batch: Batch, rows: Batch, position: tf.Tensor) -> Rows:
         """Rows of the current list, feedback unknown.

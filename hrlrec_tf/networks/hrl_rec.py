@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from hrlrec_tf.config import NetworkConfig
+from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.features import FeatureSpec
 from hrlrec_tf.networks.actor import Actor, to_action_space
 from hrlrec_tf.networks.click_head import ClickHead
@@ -30,7 +31,15 @@ class Level(tf.keras.layers.Layer):
     def __init__(self, level: str, config: NetworkConfig, **kwargs: Any) -> None:
         super().__init__(name=level, **kwargs)
         self.level = level
-        self.encoder = StateEncoder(config.state_dim, config.attention_heads, config.dropout, name="encoder")
+        self.encoder = StateEncoder(
+            config.state_dim,
+            config.attention_heads,
+            config.dropout,
+            config.sequence,
+            config.fields,
+            config.window,
+            name="encoder",
+        )
         self.cumulative = CumulativePath(config.embedding_dim, name="cumulative")
         self.actor = Actor(config.embedding_dim, config.action_space, name="actor")
         self.critic = Critic(config.critic_head, config.critic_form, config.embedding_dim, name="critic")
@@ -68,6 +77,26 @@ class Level(tf.keras.layers.Layer):
         return tf.concat([hidden, short_path, embedding.channel_embeddings(channels)], axis=-1)
 
 
+def history_rows(spec: FeatureSpec, config: NetworkConfig) -> int:
+    """History rows that `network.sequence_length` asks for: m - T + 1 with a fixed window, m with a sliding one (eq. 2).
+
+    Raises:
+      ConfigError: the sessions carry fewer, or a fixed window has no room for the list.
+    """
+    length, rows = config.sequence_length, spec.history_length
+    if length and config.window == "fixed" and length < spec.list_length:
+        raise ConfigError(
+            f"network.sequence_length is {length}, less than a list of {spec.list_length}; set network.window=sliding"
+        )
+    wanted = {"fixed": length - spec.list_length + 1, "sliding": length}[config.window] if length else rows
+    if wanted > rows:
+        raise ConfigError(
+            f"network.sequence_length is {length} and needs {wanted} history rows, but the sessions carry {rows}; prepare "
+            f"them with sequence_length: {length} and window: {config.window}"
+        )
+    return wanted
+
+
 class HrlRecNetwork(tf.keras.Model):
     """Channel selector and item recommender.
 
@@ -80,7 +109,9 @@ class HrlRecNetwork(tf.keras.Model):
     def __init__(self, spec: FeatureSpec, sizes: Mapping[str, int], config: NetworkConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec, self.config = spec, config
-        self.embedding = SessionEmbedding(spec, sizes, config.embedding_dim, config.user_id, name="embedding")
+        self.embedding = SessionEmbedding(
+            spec, sizes, config.embedding_dim, config.user_id, history_rows(spec, config), name="embedding"
+        )
         self.channel_level = Level("channel", config)
         self.item_level = Level("item", config)
 
