@@ -13,7 +13,8 @@ from hrlrec_tf.agents.builder import build_network
 from hrlrec_tf.config import preset
 from hrlrec_tf.features import COUNTS
 from hrlrec_tf.networks.session import embed
-from hrlrec_tf.ranking import Candidates, Ranker, Request, as_of_counts
+from hrlrec_tf.candidates import Candidates, Request, as_of_counts
+from hrlrec_tf.ranking import Ranker
 
 T, K = sessions.SPEC.list_length, sessions.SPEC.max_tags
 # Of each item: channel, tags. Items, a channel and a tag of no vocabulary are among them; "f" has no tags at all.

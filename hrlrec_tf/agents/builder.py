@@ -14,7 +14,7 @@ COLLECT_EPSILON = 0.1  # share of positions drawn at random by the collect polic
 
 def build_network(config: Config, reader: SessionReader, name: str = "online") -> HrlRecNetwork:
     """Both levels with all weights made."""
-    network = HrlRecNetwork(reader.spec, reader.sizes, config.network, name=name)
+    network = HrlRecNetwork(reader.spec, reader.sizes, config.network, config.click_score, name=name)
     network(_empty_batch(reader))
     return network
 

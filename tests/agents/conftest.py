@@ -21,7 +21,7 @@ class _Reusable:
 
     def __init__(self, agent: HrlRecAgent) -> None:
         self.agent = agent
-        optimizers = [agent.optimizer, *agent.actor_optimizers.values()]
+        optimizers = [agent.optimizer, *(level.optimizer for level in agent.levels.values())]
         followers = [level._update_target for level in agent.levels.values()]
         self._variables = [
             *agent.model.variables,
