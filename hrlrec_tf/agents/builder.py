@@ -21,12 +21,16 @@ def build_network(config: Config, reader: SessionReader, name: str = "online") -
 
 def build_agent(config: Config, reader: SessionReader) -> HrlRecAgent:
     """An initialised agent; its targets equal its online networks."""
-    network = build_network(config, reader)
+    return compose_agent(config, build_network(config, reader), build_network(config, reader, "target"))
+
+
+def compose_agent(config: Config, network: HrlRecNetwork, target: HrlRecNetwork) -> HrlRecAgent:
+    """An initialised agent on networks that `build_network` made of `config`."""
     ranker = Ranker(network)
     agent = HrlRecAgent(
         network,
-        build_network(config, reader, "target"),
-        session_observation_spec(reader.spec),
+        target,
+        session_observation_spec(network.spec),
         config,
         policies=(RankingPolicy(ranker), RankingPolicy(ranker, COLLECT_EPSILON)),
         train_step_counter=tf.Variable(0, dtype=tf.int64, name="train_step"),

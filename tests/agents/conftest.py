@@ -7,25 +7,40 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from hrlrec_tf.agents.builder import build_agent
+from hrlrec_tf.agents.builder import build_network, compose_agent
 from hrlrec_tf.agents.experience import ListExperience
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
+from hrlrec_tf.config import Config
 from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
 MakeAgent = Callable[..., HrlRecAgent]
 
 
+class _Networks:
+    """Online and target networks at their start; building them takes longer than a training step."""
+
+    def __init__(self, config: Config, reader: SessionReader) -> None:
+        tf.keras.utils.set_random_seed(3)
+        self.online, self.target = build_network(config, reader), build_network(config, reader, "target")
+        rng = np.random.default_rng(5)
+        for variable in self.online.trainable_variables:  # or some gradients would be too small to show
+            variable.assign_add(rng.normal(0, 0.2, variable.shape))
+        self._start = self.online.get_weights()
+
+    def restart(self) -> None:
+        for network in (self.online, self.target):
+            network.set_weights(self._start)
+
+
 class _Reusable:
-    """An agent that can be put back to its start; building one takes longer than a training step."""
+    """An agent whose optimizers and counters can be put back to their start."""
 
     def __init__(self, agent: HrlRecAgent) -> None:
         self.agent = agent
         optimizers = [agent.optimizer, *(level.optimizer for level in agent.levels.values())]
         followers = [level._update_target for level in agent.levels.values()]
         self._variables = [
-            *agent.model.variables,
-            *agent.target.variables,
             agent.train_step_counter,
             *(variable for optimizer in optimizers for variable in optimizer.variables),
             *(variable for follower in followers for variable in follower.variables),
@@ -39,24 +54,20 @@ class _Reusable:
 
 
 @pytest.fixture(scope="package")
-def _built() -> dict[tuple[str, ...], _Reusable]:
-    return {}
-
-
-@pytest.fixture
-def make_agent(reader: SessionReader, _built: dict[tuple[str, ...], _Reusable]) -> MakeAgent:
-    """Yields an agent of `settings` at its start, with weights that differ enough for every gradient to show."""
+def make_agent(reader: SessionReader) -> MakeAgent:
+    """Makes an agent of `settings` at its start. Agents of equal networks share them: use one at a time."""
+    networks: dict[tuple, _Networks] = {}
+    agents: dict[tuple[str, ...], _Reusable] = {}
 
     def make(*settings: str) -> HrlRecAgent:
-        if settings not in _built:
-            tf.keras.utils.set_random_seed(3)
-            agent = build_agent(tiny.config("network.critic_head=linear", *settings), reader)
-            rng = np.random.default_rng(5)
-            for variable in agent.model.trainable_variables:
-                variable.assign_add(rng.normal(0, 0.2, variable.shape))
-            agent.initialize()
-            _built[settings] = _Reusable(agent)
-        return _built[settings].restart()
+        config = tiny.config("network.critic_head=linear", *settings)
+        key = (config.network, config.click_score)
+        if key not in networks:
+            networks[key] = _Networks(config, reader)
+        networks[key].restart()
+        if settings not in agents:
+            agents[settings] = _Reusable(compose_agent(config, networks[key].online, networks[key].target))
+        return agents[settings].restart()
 
     return make
 
