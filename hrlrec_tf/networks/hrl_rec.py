@@ -124,7 +124,8 @@ class HrlRecNetwork(tf.keras.Model):
         for name, level in self.levels.items():
             states = level.states(embedded, self.embedding, training=training)
             scores.append(self.click_scores(level, states, level.actor(states), embedded.items))
-            outputs[f"q_{name}"] = level.critic(states, displayed)
+            # Both of two critics are called, so that one call makes every weight; a graph drops the second.
+            outputs[f"q_{name}"] = [critic(states, displayed) for critic in level.critics][0]
         outputs["click_probability"] = self.click_probability(*scores)
         return outputs
 

@@ -33,31 +33,24 @@ class _Networks:
             network.set_weights(self._start)
 
 
-class _Reusable:
-    """An agent whose optimizers and counters can be put back to their start."""
-
-    def __init__(self, agent: HrlRecAgent) -> None:
-        self.agent = agent
-        optimizers = [agent.optimizer, *(level.optimizer for level in agent.levels.values())]
-        followers = [level._update_target for level in agent.levels.values()]
-        self._variables = [
-            agent.train_step_counter,
-            *(variable for optimizer in optimizers for variable in optimizer.variables),
-            *(variable for follower in followers for variable in follower.variables),
-        ]
-        self._start = [variable.numpy() for variable in self._variables]
-
-    def restart(self) -> HrlRecAgent:
-        for variable, value in zip(self._variables, self._start):
-            variable.assign(value)
-        return self.agent
+def _restart(agent: HrlRecAgent) -> HrlRecAgent:
+    """Puts optimizers and counters back to their start, which is zero."""
+    optimizers = [agent.optimizer, *(level.optimizer for level in agent.levels.values())]
+    variables = [
+        agent.train_step_counter,
+        *(v for optimizer in optimizers for v in optimizer.variables if v is not optimizer.learning_rate),
+        *(v for level in agent.levels.values() for v in level._update_target.variables),
+    ]
+    for variable in variables:
+        variable.assign(tf.zeros_like(variable))
+    return agent
 
 
 @pytest.fixture(scope="package")
 def make_agent(reader: SessionReader) -> MakeAgent:
     """Makes an agent of `settings` at its start. Agents of equal networks share them: use one at a time."""
     networks: dict[tuple, _Networks] = {}
-    agents: dict[tuple[str, ...], _Reusable] = {}
+    agents: dict[tuple[str, ...], HrlRecAgent] = {}
 
     def make(*settings: str) -> HrlRecAgent:
         config = tiny.config("network.critic_head=linear", *settings)
@@ -66,8 +59,8 @@ def make_agent(reader: SessionReader) -> MakeAgent:
             networks[key] = _Networks(config, reader)
         networks[key].restart()
         if settings not in agents:
-            agents[settings] = _Reusable(compose_agent(config, networks[key].online, networks[key].target))
-        return agents[settings].restart()
+            agents[settings] = compose_agent(config, networks[key].online, networks[key].target)
+        return _restart(agents[settings])
 
     return make
 
