@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.settings import build, check_choices, check_range, parse_value
 
 Weights = tuple[float, float, float, float]
 REWARDS = ("click", "dwell", "diversity", "novelty")
@@ -35,20 +36,31 @@ class NetworkConfig:
     action_space: Literal["tanh", "l2"] = "tanh"  # eq. 3, 6; l2: unit length, so that Q cannot grow with it
     critic_head: Literal["relu", "linear", "softplus"] = "relu"  # eq. 5, 8
     critic_form: Literal["linear", "interaction"] = "linear"  # interaction: dQ/da depends on the state
+    # The "double strategy" that Sec. 3.4 adopts without a formula. 1: as eq. 9 writes it, the target actor selects and
+    # the target critic evaluates. 2: TD3's clipped double critics, the smaller of two target critics' values counts.
+    critics: Literal[1, 2] = 1
     click_head: Literal["linear", "interaction"] = "linear"  # eq. 16; interaction adds a.d
+    channel_constraint: Literal["hard", "soft"] = "hard"  # at ranking: Sec. 3.3, or retrieval.select_softly
+    channel_weight: float = 1.0  # of the channel selector's wish under the soft constraint
     user_id: bool = True  # the user's id as a profile feature
 
     def __post_init__(self) -> None:
-        _check_choices(self)
-        _check_range(self, "embedding_dim", 1, 4096)
-        _check_range(self, "state_dim", 1, 8192)
-        _check_range(self, "attention_heads", 1, 64)
-        _check_range(self, "dropout", 0.0, 0.95)
-        _check_range(self, "sequence_length", 0, 1 << 16)
+        check_choices(self)
+        check_range(self, "embedding_dim", 1, 4096)
+        check_range(self, "state_dim", 1, 8192)
+        check_range(self, "attention_heads", 1, 64)
+        check_range(self, "dropout", 0.0, 0.95)
+        check_range(self, "sequence_length", 0, 1 << 16)
+        check_range(self, "channel_weight", 0.0, 1e6)
         if self.embedding_dim % self.attention_heads:
             raise ConfigError(
                 f"network.attention_heads must divide network.embedding_dim: got {self.attention_heads} and "
                 f"{self.embedding_dim}; choose for instance 4 and 32"
+            )
+        if self.channel_constraint == "hard" and self.channel_weight != type(self).channel_weight:
+            raise ConfigError(
+                f"network.channel_weight is {self.channel_weight}, which network.channel_constraint=hard ignores; "
+                f"choose soft, or leave the weight at {type(self).channel_weight}"
             )
 
 
@@ -67,8 +79,8 @@ class RewardConfig:
     dwell_unit_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        _check_choices(self)
-        _check_range(self, "dwell_unit_seconds", 1e-3, 1e6)
+        check_choices(self)
+        check_range(self, "dwell_unit_seconds", 1e-3, 1e6)
         for name, weights in {"weights": self.weights, **self.channel_weights}.items():
             if len(weights) != len(REWARDS) or len(self.biases) != len(REWARDS):
                 raise ConfigError(f"rewards.{name} and rewards.biases need four numbers ({', '.join(REWARDS)})")
@@ -97,13 +109,30 @@ class LossConfig:
     similarity: float = 1.0
     action_noise: float = 0.01  # standard deviation; authors' code
     behaviour_cloning: float = 0.0  # MSE from action to the displayed item; in the authors' code only
-    bootstrap: Literal["actor", "logged"] = "actor"  # action of the TD target: eq. 9, or the authors' code
+    # Action of the TD target at t + 1: the target actor's (eq. 9), the displayed item (authors' code), or the real item
+    # nearest to the target actor's action among the batch's (item level: of the logged channel).
+    bootstrap: Literal["actor", "logged", "retrieved"] = "actor"
 
     def __post_init__(self) -> None:
-        _check_choices(self)
-        _check_range(self, "gamma", 0.0, 1.0)
+        check_choices(self)
+        check_range(self, "gamma", 0.0, 1.0)
         for name in ("beta", "channel", "item", "ctr", "similarity", "action_noise", "behaviour_cloning"):
-            _check_range(self, name, 0.0, 1e6)
+            check_range(self, name, 0.0, 1e6)
+        self._check_that_something_trains()
+
+    def _check_that_something_trains(self) -> None:
+        for level in ("channel", "item"):
+            weight = getattr(self, level)
+            if not (self.beta * weight or self.ctr or self.similarity or self.behaviour_cloning):
+                raise ConfigError(
+                    f"losses: nothing trains the {level} level's actor; give one of losses.ctr, losses.similarity, "
+                    f"losses.behaviour_cloning a weight above 0, or both losses.beta and losses.{level}"
+                )
+            if not (weight or self.ctr):
+                raise ConfigError(
+                    f"losses.ctr is 0, so Q predicts clicks, and losses.{level} is 0, so nothing trains the {level} "
+                    "level's Q; give one of the two a weight above 0"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +163,7 @@ class TrainingConfig:
             ("patience", 1, 1 << 20),
             ("seed", 0, (1 << 31) - 1),
         ):
-            _check_range(self, name, low, high)
+            check_range(self, name, low, high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +174,11 @@ class Config:
     rewards: RewardConfig = dataclasses.field(default_factory=RewardConfig)
     losses: LossConfig = dataclasses.field(default_factory=LossConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    @property
+    def click_score(self) -> Literal["click", "q"]:
+        """What predicts clicks: the click heads, or Q where no loss trains them (Table 4, "- L_c")."""
+        return "click" if self.losses.ctr else "q"
 
     def override(self, settings: Sequence[str]) -> "Config":
         """Applies `SECTION.FIELD=VALUE` settings, VALUE in JSON (a bare word is a string).
@@ -161,7 +195,7 @@ class Config:
             if section not in sections or field not in sections[section]:
                 known = ", ".join(f"{name}.{key}" for name, fields in sections.items() for key in fields)
                 raise ConfigError(f"setting {key!r} is unknown; known: {known}")
-            sections[section][field] = _parse_value(text)
+            sections[section][field] = parse_value(text)
         return Config.from_dict(sections)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -180,7 +214,7 @@ class Config:
         for section, fields in sections.items():
             if section not in kinds:
                 raise ConfigError(f"section {section!r} is unknown; known: {', '.join(kinds)}")
-            built[section] = _build(section, kinds[section], fields)
+            built[section] = build(section, kinds[section], fields)
         return cls(**built)
 
     @classmethod
@@ -214,50 +248,3 @@ def preset(name: str) -> Config:
             training=TrainingConfig(batch_size=64, learning_rate=1e-3, gradient_clip=50.0, epochs=5, patience=2),
         )
     raise ConfigError(f"preset {name!r} is unknown; choose paper or best")
-
-
-def _build(section: str, kind: type, fields: Mapping[str, Any]) -> Any:
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for field, value in fields.items():
-        if field not in hints:
-            raise ConfigError(f"setting '{section}.{field}' is unknown; known: {', '.join(hints)}")
-        values[field] = _coerce(f"{section}.{field}", hints[field], value)
-    return kind(**values)
-
-
-def _coerce(name: str, hint: Any, value: Any) -> Any:
-    """Checks `value` against a field's type; JSON's lists become tuples and whole numbers floats."""
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint == Weights and isinstance(value, (list, tuple)):
-        return tuple(_coerce(name, float, number) for number in value)
-    if typing.get_origin(hint) is Literal and isinstance(value, str):
-        return value
-    if typing.get_origin(hint) in (dict, Mapping) and isinstance(value, Mapping):
-        return {str(key): _coerce(f"{name}.{key}", Weights, weights) for key, weights in value.items()}
-    raise ConfigError(f"setting '{name}' has the wrong type: got {value!r}, expected {getattr(hint, '__name__', hint)}")
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _check_choices(config: Any) -> None:
-    for field, hint in typing.get_type_hints(type(config)).items():
-        if typing.get_origin(hint) is Literal and getattr(config, field) not in typing.get_args(hint):
-            choices = ", ".join(typing.get_args(hint))
-            raise ConfigError(f"setting {field!r} is {getattr(config, field)!r}; choose one of {choices}")
-
-
-def _check_range(config: Any, field: str, low: float, high: float) -> None:
-    value = getattr(config, field)
-    if not low <= value <= high:
-        raise ConfigError(f"setting {field!r} is {value}; it must lie between {low} and {high}")

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from hrlrec_tf import features, training
+from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.features import FeatureSpec, Kind
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
-from hrlrec_tf.ranking import Candidates, Ranker, Request
+from hrlrec_tf.ranking import Ranker
 from hrlrec_tf.warmup import write_warmup
 
 Inputs = Mapping[str, tf.Tensor]

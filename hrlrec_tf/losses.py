@@ -12,9 +12,11 @@ caller and by the gradients stopped here:
 | similarity (eq. 17) | actor, state encoder |
 """
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
-from hrlrec_tf.retrieval import cosine_similarities
+from hrlrec_tf.retrieval import cosine_similarities, nearest
 
 
 def masked_mean(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
@@ -39,6 +41,11 @@ def td_target(r_t: tf.Tensor, discount_t: tf.Tensor, q_tp1: tf.Tensor, gamma: fl
     return tf.stop_gradient(r_t + gamma * discount_t * q_tp1)
 
 
+def clipped_double(q_values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The smaller of two target critics' values (TD3, Fujimoto et al. 2018, eq. 10), or the value of the only one."""
+    return tf.reduce_min(tf.stack(q_values), axis=0)
+
+
 def discounted_return(r_t: tf.Tensor, discount_t: tf.Tensor, gamma: float) -> tf.Tensor:
     """Logged return to the list's end: sum over k of gamma^k r_{t+k}; what Q should come to: [batch, T]."""
     returns = [tf.zeros_like(r_t[:, 0])]
@@ -52,9 +59,24 @@ def critic_loss(q_t: tf.Tensor, target_t: tf.Tensor, valid_t: tf.Tensor) -> tf.T
     return masked_mean(tf.math.squared_difference(q_t, tf.stop_gradient(target_t)), valid_t)
 
 
-def actor_loss(q_t: tf.Tensor, valid_t: tf.Tensor) -> tf.Tensor:
-    """-Q(s, pi(s)) (eq. 10, 13); the caller differentiates it with respect to the actor's weights alone."""
-    return -masked_mean(q_t, valid_t)
+def actor_loss(
+    critic: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], states_t: tf.Tensor, actions_t: tf.Tensor, valid_t: tf.Tensor
+) -> tf.Tensor:
+    """-Q(s, pi(s)) (eq. 10, 13), whose gradient reaches the actions alone: neither critic nor states learn from it.
+
+    Args:
+      critic: from states and actions to Q.
+      states_t: [batch, T, S].
+      actions_t: [batch, T, D] = pi(states_t).
+      valid_t: [batch, T].
+    """
+    fixed = tf.stop_gradient(actions_t)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(fixed)
+        q_t = critic(tf.stop_gradient(states_t), fixed)
+    slope = tf.stop_gradient(tape.gradient(q_t, fixed))
+    # Q to first order around the actions: the same value and the same gradient dQ/da * da.
+    return -masked_mean(tf.stop_gradient(q_t) + tf.reduce_sum(slope * (actions_t - fixed), axis=-1), valid_t)
 
 
 def click_loss(logits_t: tf.Tensor, clicks_t: tf.Tensor, valid_t: tf.Tensor) -> tf.Tensor:
@@ -79,9 +101,9 @@ def similarity_loss(
     """
     actions = tf.reshape(actions_t, [-1, actions_t.shape[-1]])
     similarities = cosine_similarities(tf.stop_gradient(actions), tf.stop_gradient(pool))
-    nearest = tf.gather(pool, tf.argmax(tf.where(allowed, similarities, -2.0), axis=1))
+    chosen = tf.gather(pool, nearest(similarities, allowed))
     # Once more for the nearest item alone: a gradient through all pairs would cost as much as the search.
-    similarity = cosine_similarities(actions, tf.stop_gradient(nearest)[:, tf.newaxis])[:, 0]
+    similarity = cosine_similarities(actions, tf.stop_gradient(chosen)[:, tf.newaxis])[:, 0]
     usable = tf.reshape(valid_t, [-1]) * tf.cast(tf.reduce_any(allowed, axis=1), tf.float32)
     mean = masked_mean(similarity, usable)
     return -mean, mean

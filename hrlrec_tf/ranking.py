@@ -1,7 +1,6 @@
 """Builds a list position by position from candidates (Sec. 3.1): channel first, then the item inside it.
 
-The history is encoded once; each placed item is one GRU step per level. Strings of the request stay beside their ids,
-so that items, channels and tags outside the vocabulary are still told apart when counting and when avoiding repeats.
+The history is encoded once; each placed item is one GRU step per level.
 """
 
 from typing import NamedTuple
@@ -9,10 +8,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hrlrec_tf import exploration, retrieval
+from hrlrec_tf.candidates import Candidates, Request, as_of_counts, first_of_its_kind, kinds
 from hrlrec_tf.networks.actor import to_action_space
 from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
-from hrlrec_tf.networks.embeddings import Batch
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level, click_probability
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level
 from hrlrec_tf.networks.state_encoder import Carry
 
 # What a ranked position holds; see `Ranker.rank`.
@@ -27,23 +26,6 @@ OUTPUTS = {
     "propensity_item": tf.float32,
     "explored": tf.int64,
 }
-
-
-class Candidates(NamedTuple):
-    """Items to choose from, N per request; padding has item id ""."""
-
-    rows: Batch  # transformed item features [B, N], tags [B, N, K]
-    item_id: tf.Tensor  # [B, N] string
-    channel: tf.Tensor  # [B, N] string
-    tags: tf.Tensor  # [B, N, K] string
-
-
-class Request(NamedTuple):
-    """Who asks, and when."""
-
-    batch: Batch  # transformed request, history and profile features
-    profile_channel: tf.Tensor  # [B, P] string
-    profile_tag: tf.Tensor  # [B, P'] string
 
 
 class _Prefix(NamedTuple):
@@ -70,6 +52,7 @@ class _Encoded(NamedTuple):
     cumulative: Profile
     items: tf.Tensor  # [B, N, D]
     actions: tf.Tensor  # [B, N, D] the items in the actions' space
+    channels: tf.Tensor  # [B, N] int32 in [0, B * N), equal for candidates of one channel of one request alone
 
 
 class Ranker:
@@ -112,19 +95,12 @@ class Ranker:
         encoded = self._encode(request, candidates)
         prefix = self._start(request, encoded, candidates)
         network = self.network
-        channel_action = network.channel_level.actor(
-            self._state(network.channel_level, tf.constant(1), request, encoded, prefix)
-        )
-        every_channel = tf.repeat(
-            tf.range(network.embedding.channels)[tf.newaxis], tf.shape(encoded.profile)[0], axis=0
-        )
-        item_actions = network.item_level.actor(
-            self._states(network.item_level, tf.constant(1), request, encoded, prefix, every_channel)
-        )
-        item_action = tf.gather(item_actions, candidates.rows["channel"], batch_dims=1)
-        probability = click_probability(
-            network.channel_level.click_head(channel_action[:, tf.newaxis], encoded.items),
-            network.item_level.click_head(item_action, encoded.items),
+        channel_state = self._state(network.channel_level, tf.constant(1), request, encoded, prefix)[:, tf.newaxis]
+        channel_action = network.channel_level.actor(channel_state)
+        item_states, item_actions = self._item_level_of_each(tf.constant(1), request, candidates, encoded, prefix)
+        probability = network.click_probability(
+            network.click_scores(network.channel_level, channel_state, channel_action, encoded.items),
+            network.click_scores(network.item_level, item_states, item_actions, encoded.items),
         )
         return tf.where(candidates.item_id != "", probability, 0.0)
 
@@ -136,6 +112,7 @@ class Ranker:
             cumulative=read_profile(embedding, request.batch),
             items=items,
             actions=to_action_space(items, self.network.config.action_space),
+            channels=kinds(candidates.channel),
         )
 
     def _start(self, request: Request, encoded: _Encoded, candidates: Candidates) -> _Prefix:
@@ -147,7 +124,7 @@ class Ranker:
             hidden[name] = level.encoder.start(fields, encoded.profile, mask)
         size, length, tags = tf.shape(candidates.item_id)[0], self.network.spec.list_length, self.network.spec.max_tags
         return _Prefix(
-            available=(candidates.item_id != "") & _first_of_its_kind(candidates.item_id),
+            available=(candidates.item_id != "") & first_of_its_kind(candidates.item_id),
             hidden=hidden,
             placed=Placed(tf.zeros([size, embedding.channels]), tf.zeros([size, embedding.dim])),
             channels=tf.ensure_shape(tf.fill([size, length], ""), [None, length]),
@@ -180,6 +157,16 @@ class Ranker:
             channel = tf.zeros(tf.shape(encoded.profile)[:1], tf.int64)
         return self._states(level, t, request, encoded, prefix, channel[:, tf.newaxis])[:, 0]
 
+    def _item_level_of_each(
+        self, t: tf.Tensor, request: Request, candidates: Candidates, encoded: _Encoded, prefix: _Prefix
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Item level at position t as if each candidate's own channel were selected: states, actions [B, N, ...]."""
+        level, channels = self.network.item_level, tf.range(self.network.embedding.channels)
+        every_channel = tf.repeat(channels[tf.newaxis], tf.shape(encoded.profile)[0], axis=0)
+        states = self._states(level, t, request, encoded, prefix, every_channel)
+        own = candidates.rows["channel"]
+        return tf.gather(states, own, batch_dims=1), tf.gather(level.actor(states), own, batch_dims=1)
+
     def _place(
         self,
         t: tf.Tensor,
@@ -190,23 +177,28 @@ class Ranker:
         epsilon: tf.Tensor,
     ) -> tuple[dict[str, tf.Tensor], _Prefix]:
         """Fills position t; returns its outputs and the prefix of position t + 1."""
-        levels, available = self.network.levels, prefix.available
+        levels, config, available = self.network.levels, self.network.config, prefix.available
         state = self._state(levels["channel"], t, request, encoded, prefix)
         channel_action = levels["channel"].actor(state)
-        similarities = retrieval.cosine_similarities(channel_action, encoded.actions)
-        selected = retrieval.nearest(similarities, available)
+        wishes = retrieval.cosine_similarities(channel_action, encoded.actions)
 
         def item_level(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             channel = tf.gather(candidates.rows["channel"], index, batch_dims=1)
             item_state = self._state(levels["item"], t, request, encoded, prefix, channel)
             return item_state, levels["item"].actor(item_state)
 
-        item_state, item_action = item_level(selected)
-        in_channel = candidates.channel == tf.gather(candidates.channel, selected, batch_dims=1)[:, tf.newaxis]
-        greedy = retrieval.select_item(
-            retrieval.cosine_similarities(item_action, encoded.actions), in_channel, available
-        )
-        choice = exploration.epsilon_greedy(greedy, candidates.channel, available, epsilon)
+        if config.channel_constraint == "hard":
+            selected = retrieval.nearest(wishes, available)
+            item_state, item_action = item_level(selected)
+            in_channel = encoded.channels == tf.gather(encoded.channels, selected, batch_dims=1)[:, tf.newaxis]
+            similarities = retrieval.cosine_similarities(item_action, encoded.actions)
+            greedy = retrieval.select_item(similarities, in_channel, available)
+        else:
+            _, item_actions = self._item_level_of_each(t, request, candidates, encoded, prefix)
+            similarities = retrieval.cosine_similarities(item_actions, encoded.actions)
+            greedy = retrieval.select_softly(similarities, wishes, encoded.channels, available, config.channel_weight)
+            item_state, item_action = item_level(greedy)
+        choice = exploration.epsilon_greedy(greedy, encoded.channels, available, epsilon)
         # A random item may come from another channel, which the item level must then be told.
         item_state, item_action = tf.cond(
             tf.reduce_any(choice.explored), lambda: item_level(choice.index), lambda: (item_state, item_action)
@@ -225,12 +217,15 @@ class Ranker:
     ) -> dict[str, tf.Tensor]:
         item = tf.gather(encoded.items, choice.index, batch_dims=1)
         action = tf.gather(encoded.actions, choice.index, batch_dims=1)
-        logits = {name: level.click_head(position.actions[name], item) for name, level in self.network.levels.items()}
+        scores = [
+            self.network.click_scores(level, position.states[name], position.actions[name], item)
+            for name, level in self.network.levels.items()
+        ]
         outputs = {
             "index": choice.index,
             "item_id": tf.gather(candidates.item_id, choice.index, batch_dims=1),
             "channel": tf.gather(candidates.channel, choice.index, batch_dims=1),
-            "click_probability": click_probability(logits["channel"], logits["item"]),
+            "click_probability": self.network.click_probability(*scores),
             "propensity_channel": choice.propensity_channel,
             "propensity_item": choice.propensity_item,
             "explored": tf.cast(choice.explored, tf.int64),
@@ -274,58 +269,8 @@ class Ranker:
         )
 
 
-def _first_of_its_kind(item_id: tf.Tensor) -> tf.Tensor:
-    """Whether a candidate [B, N] stands first among its equals; a second copy would double the odds of being drawn."""
-    count = tf.size(item_id)
-    rows = tf.repeat(tf.strings.as_string(tf.range(tf.shape(item_id)[0])), tf.shape(item_id)[1])
-    _, kind = tf.unique(tf.strings.join([rows, tf.reshape(item_id, [-1])], " "))
-    first = tf.math.unsorted_segment_min(tf.range(count), kind, count)
-    return tf.reshape(tf.gather(first, kind) == tf.range(count), tf.shape(item_id))
-
-
 def _absent(name: str, dtype: tf.DType) -> tf.Tensor:
     """What a position holds when no candidate is left."""
     if dtype == tf.string:
         return tf.constant("")
     return tf.constant(-1 if name == "index" else 0, dtype)
-
-
-def as_of_counts(
-    request: Request, channel: tf.Tensor, tags: tf.Tensor, channels_above: tf.Tensor, tags_above: tf.Tensor
-) -> Batch:
-    """As-of counts of a row to be placed, by the definition of `data/asof.py`.
-
-    The profile gives impressions and clicks; the rows above give impressions only.
-
-    Args:
-      request: with the user's profile.
-      channel: [B] and tags: [B, K], strings of the row.
-      channels_above: [B, T] and tags_above: [B, T, K], strings of the rows placed before, "" from the row on.
-
-    Returns:
-      The features in `features.COUNTS`, [B] int64 each.
-    """
-
-    def count(values: tf.Tensor, matches: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(values * tf.cast(matches, values.dtype), axis=-1)
-
-    same_channel = request.profile_channel == channel[:, tf.newaxis]
-    # [B, P']: how many of the row's tags each profile entry is.
-    same_tag = tf.reduce_sum(
-        tf.cast(
-            (request.profile_tag[:, tf.newaxis] == tags[..., tf.newaxis]) & (tags != "")[..., tf.newaxis], tf.int64
-        ),
-        axis=1,
-    )
-    above = (tags_above[:, :, tf.newaxis] == tags[:, tf.newaxis, :, tf.newaxis]) & (tags != "")[
-        :, tf.newaxis, :, tf.newaxis
-    ]
-    batch = request.batch
-    return {
-        "channel_impressions": count(batch["profile_channel_impressions"], same_channel)
-        + count(tf.ones_like(channels_above, dtype=tf.int64), channels_above == channel[:, tf.newaxis]),
-        "channel_clicks": count(batch["profile_channel_clicks"], same_channel),
-        "tag_impressions": count(batch["profile_tag_impressions"], same_tag)
-        + tf.reduce_sum(tf.cast(above, tf.int64), axis=[1, 2, 3]),
-        "tag_clicks": count(batch["profile_tag_clicks"], same_tag),
-    }

@@ -116,7 +116,6 @@ class _Run:
             online=self.agent.model,
             target=self.agent.target,
             optimizer=self.agent.optimizer,
-            actor_optimizers=self.agent.actor_optimizers,
             step=self.agent.train_step_counter,
             epoch=self._epoch,
             stale=self._stale,
@@ -171,7 +170,7 @@ class _Run:
         if not totals["channel"]:
             raise DataError("the training sessions are empty; look at summary.json of hrlrec prepare")
         for level, means in totals.items():
-            self.agent.model.levels[level].critic.start_at(float(np.mean(means)))
+            self.agent.model.levels[level].start_critics(float(np.mean(means)))
         self.agent.initialize()
 
     def train_epoch(self, progress: bool) -> None:

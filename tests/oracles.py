@@ -17,10 +17,14 @@ def item_reward(factors: Sequence[float], weights: Sequence[float], biases: Sequ
     return total
 
 
-def td_targets(rewards: Sequence[float], valid: Sequence[int], q: Sequence[float], gamma: float) -> list[float]:
-    """Eq. 9, 12 for one list: r_t, plus gamma * Q'(t + 1) but at the last valid position."""
+def td_targets(rewards: Sequence[float], valid: Sequence[int], q: Array, gamma: float) -> list[float]:
+    """Eq. 9, 12 for one list: r_t, plus gamma * Q'(t + 1) but at the last valid position.
+
+    Args:
+      q: [critics, T]; of two target critics the smaller value counts.
+    """
     last = max((t for t, inside in enumerate(valid) if inside), default=-1)
-    return [rewards[t] + (gamma * q[t + 1] if t < last else 0.0) for t in range(len(rewards))]
+    return [rewards[t] + (gamma * min(values[t + 1] for values in q) if t < last else 0.0) for t in range(len(rewards))]
 
 
 def discounted_returns(rewards: Sequence[float], valid: Sequence[int], gamma: float) -> list[float]:
@@ -34,6 +38,24 @@ def discounted_returns(rewards: Sequence[float], valid: Sequence[int], gamma: fl
 def cosine(a: Array, b: Array) -> float:
     """Cosine of two vectors."""
     return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def nearest(action: Array, items: Array, allowed: Sequence[bool]) -> int:
+    """Index of the allowed item most similar to an action; of equals the first one."""
+    best = -1
+    for index, (item, may) in enumerate(zip(items, allowed)):
+        if may and (best < 0 or cosine(action, item) > cosine(action, items[best])):
+            best = index
+    return best
+
+
+def soft_choice(
+    similarities: Array, wishes: Array, channels: Sequence, available: Sequence[bool], weight: float
+) -> int:
+    """Index of the item chosen under a soft channel constraint: own cosine plus `weight` times the channel's best."""
+    left = [i for i, may in enumerate(available) if may]
+    best = {channel: max(wishes[i] for i in left if channels[i] == channel) for channel in {channels[i] for i in left}}
+    return max(left, key=lambda i: similarities[i] + weight * best[channels[i]], default=0)
 
 
 def similarity_loss(actions: Array, pool: Array, allowed: npt.NDArray[np.bool_], valid: Array) -> float:

@@ -21,6 +21,7 @@ class TestPaper:
             "linear",
         )
         assert network.dropout == 0.3
+        assert (network.critics, network.channel_constraint) == (1, "hard")
 
     def test_losses(self):
         losses = Config().losses
@@ -73,6 +74,10 @@ class TestFiles:
                 {"network": {"critic_head": "tanh"}},
                 "setting 'critic_head' is 'tanh'; choose one of relu, linear, softplus",
             ),
+            ({"network": {"critics": 3}}, "setting 'critics' is 3; choose one of 1, 2"),
+            ({"network": {"critics": "2"}}, "setting 'network.critics' has the wrong type: got '2'"),
+            ({"network": {"critics": True}}, "setting 'network.critics' has the wrong type: got True"),
+            ({"losses": {"bootstrap": "best"}}, "'bootstrap' is 'best'; choose one of actor, logged, retrieved"),
             ({"rewards": {"weights": 3}}, "setting 'rewards.weights' has the wrong type"),
             ({"rewards": {"weights": [1, "2", 3, 4]}}, "setting 'rewards.weights' has the wrong type: got '2'"),
             ({"rewards": {"weights": [1, 2, 3]}}, "rewards.weights and rewards.biases need four numbers"),
@@ -88,6 +93,48 @@ class TestFiles:
             Config.from_dict(sections)
 
 
+class TestContradictions:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            (
+                ["network.channel_weight=2"],
+                "network.channel_weight is 2.0, which network.channel_constraint=hard ignores; choose soft, or leave",
+            ),
+            (
+                ["losses.ctr=0", "losses.similarity=0", "losses.beta=0"],
+                "nothing trains the channel level's actor; give one of losses.ctr, .* or both losses.beta",
+            ),
+            (
+                ["losses.ctr=0", "losses.similarity=0", "losses.item=0"],
+                "nothing trains the item level's actor; .* and losses.item",
+            ),
+            (["losses.ctr=0", "losses.item=0"], "losses.ctr is 0, so Q predicts clicks, and losses.item is 0"),
+        ],
+    )
+    def test_refused(self, settings, message):
+        with pytest.raises(ConfigError, match=message):
+            Config().override(settings)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            ["losses.ctr=0"],
+            ["losses.ctr=0", "losses.similarity=0"],
+            ["losses.channel=0", "losses.item=0"],
+            ["losses.beta=0", "losses.ctr=0", "losses.similarity=0", "losses.behaviour_cloning=1"],
+            ["losses.gamma=0", "losses.bootstrap=retrieved", "network.critics=2"],
+            ["network.channel_constraint=soft", "network.channel_weight=0"],
+        ],
+    )
+    def test_what_trains_something_is_allowed(self, settings):
+        assert Config().override(settings) != Config()
+
+    def test_clicks_are_predicted_by_what_is_trained(self):
+        assert Config().click_score == "click"
+        assert Config().override(["losses.ctr=0"]).click_score == "q"
+
+
 class TestRanges:
     @pytest.mark.parametrize(
         ("field", "low", "high"),
@@ -96,6 +143,7 @@ class TestRanges:
             ("network.state_dim", 0, 8193),
             ("network.attention_heads", 0, 65),
             ("network.dropout", -0.1, 0.96),
+            ("network.channel_weight", -1.0, 1e7),
             ("rewards.dwell_unit_seconds", 0.0, 1e7),
             ("losses.gamma", -0.1, 1.1),
             ("losses.beta", -1.0, 1e7),

@@ -11,12 +11,13 @@ import tensorflow as tf
 import tiny
 
 from hrlrec_tf import training
-from hrlrec_tf.agents.builder import build_agent, build_network
+from hrlrec_tf.agents.builder import build_agent, build_network, compose_agent
 from hrlrec_tf.agents.experience import RewardModel
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
-from hrlrec_tf.agents.policy import session_observation_spec
+from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.config import Config
 from hrlrec_tf.data.input import SessionDataset
+from hrlrec_tf.ranking import Ranker
 
 # Of each field another value than the tiny default, and what it changes is looked for below.
 OTHER = {
@@ -27,7 +28,10 @@ OTHER = {
     "network.action_space": "l2",
     "network.critic_head": "softplus",
     "network.critic_form": "interaction",
+    "network.critics": 2,
     "network.click_head": "interaction",
+    "network.channel_constraint": "soft",
+    "network.channel_weight": 0.0,
     "network.user_id": False,
     "rewards.combine": "linear",
     "rewards.biases": (0.5, 1.0, 1.0, 1.0),
@@ -42,7 +46,7 @@ OTHER = {
     "losses.similarity": 3.0,
     "losses.action_noise": 0.5,
     "losses.behaviour_cloning": 1.0,
-    "losses.bootstrap": "logged",
+    "losses.bootstrap": "retrieved",
     "training.batch_size": 8,
     "training.learning_rate": 1e-2,
     "training.gradient_clip": 1e-6,
@@ -56,9 +60,12 @@ OTHER = {
 }
 
 DEFAULT = tiny.config("training.actor_period=1", "training.target_period=1", "training.epochs=5", "training.patience=9")
+# A field that counts beside another one only.
+TOGETHER = {"network.channel_weight": {"channel_constraint": "soft"}}
 # Where neither the networks' outputs (section network) nor the losses (elsewhere) show a field.
 OBSERVERS = {
-    "losses.beta": "weights",
+    "network.channel_constraint": "ranked",
+    "network.channel_weight": "ranked",
     "training.learning_rate": "weights",
     "training.gradient_clip": "weights",
     "training.actor_period": "weights",
@@ -116,13 +123,21 @@ def observe(reader, prepared):
         for network in (base.model, base.target):
             network.set_weights(start)
         tf.random.set_seed(0)
-        step = tf.Variable(1, dtype=tf.int64)
-        spec = session_observation_spec(reader.spec)
-        return HrlRecAgent(base.model, base.target, spec, config, (base.policy, base.collect_policy), step)
+        agent = compose_agent(config, base.model, base.target)
+        agent.train_step_counter.assign(1)
+        return agent
 
     def losses(config: Config) -> dict:
         experience = tiny.experience(reader, batch, config)
-        return {"loss": composed(config)._parts(experience, training=True).total}
+        return {"loss": composed(config).loss(experience, training=True).loss}
+
+    def ranked(config: Config) -> dict:
+        tf.keras.utils.set_random_seed(0)
+        request = Request(batch, *(tf.fill([8, 1], "") for _ in range(2)))
+        rows = {name: batch[name] for name in reader.spec.item}
+        ids, channels = (tf.strings.as_string(batch[name]) for name in ("item_id", "channel"))
+        candidates = Candidates(rows, ids, channels, tf.strings.as_string(batch["tags"]))
+        return {"index": Ranker(build_network(config, reader)).rank(request, candidates, tf.zeros([8]))["index"]}
 
     def weights(config: Config) -> dict:
         composed(config).train(tiny.experience(reader, batch, config))
@@ -134,7 +149,7 @@ def observe(reader, prepared):
         run.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
         return {"lists": next(iter(run._experience(0))).observation["timestamp"]}
 
-    observers = {each.__name__: each for each in (outputs, losses, weights, first_batch, epochs)}
+    observers = {each.__name__: each for each in (outputs, ranked, losses, weights, first_batch, epochs)}
     return functools.cache(lambda observer, settings: observers[observer](Config.from_json(settings)))
 
 
@@ -147,9 +162,11 @@ def test_the_table_is_complete():
 @pytest.mark.parametrize("field", OTHER)
 def test_field(field, observe):
     section, name = field.split(".")
-    changed = dataclasses.replace(
-        DEFAULT, **{section: dataclasses.replace(getattr(DEFAULT, section), **{name: OTHER[field]})}
-    )
+    base = dataclasses.replace(getattr(DEFAULT, section), **TOGETHER.get(field, {}))
+    configs = [
+        dataclasses.replace(DEFAULT, **{section: each})
+        for each in (base, dataclasses.replace(base, **{name: OTHER[field]}))
+    ]
     observer = OBSERVERS.get(field) or ("outputs" if section == "network" else "losses")
-    before, after = (observe(observer, config.to_json()) for config in (DEFAULT, changed))
+    before, after = (observe(observer, config.to_json()) for config in configs)
     assert any(not _same(before[key], after[key]) for key in before)

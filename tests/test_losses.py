@@ -42,7 +42,7 @@ def test_td_target_of_lists_of_any_length():
     target = losses.td_target(tf.constant(REWARDS), losses.discounts(tf.constant(VALID)), q_tp1, 0.3)
     for b, valid in enumerate(VALID):
         inside = valid > 0
-        expected = np.array(oracles.td_targets(REWARDS[b], valid, Q[b], 0.3))
+        expected = np.array(oracles.td_targets(REWARDS[b], valid, Q[b : b + 1], 0.3))
         np.testing.assert_allclose(target[b][inside], expected[inside], rtol=1e-5)
 
 
@@ -69,11 +69,34 @@ def test_critic_loss_and_its_gradient():
     np.testing.assert_allclose(slope, 2 * (Q - REWARDS) * VALID / VALID.sum(), rtol=1e-5, atol=1e-7)
 
 
-def test_actor_loss_and_its_gradient():
-    np.testing.assert_allclose(losses.actor_loss(tf.constant(Q), tf.constant(VALID)), -(Q * VALID).sum() / 6, rtol=1e-5)
-    np.testing.assert_allclose(
-        gradient(lambda q: losses.actor_loss(q, tf.constant(VALID)), Q)[0], -VALID / 6, rtol=1e-5
-    )
+class TestActor:
+    states, actions = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    weights = RNG.normal(size=5).astype(np.float32)
+
+    def loss(self, states, actions, weights):
+        """Of the critic q = exp(s . w) + sum (a w)^2."""
+
+        def critic(s, a):
+            return tf.exp(tf.linalg.matvec(s, weights)) + tf.reduce_sum((a * weights) ** 2, axis=-1)
+
+        return losses.actor_loss(critic, states, actions, tf.constant(VALID))
+
+    def test_value(self):
+        q = np.exp(self.states @ self.weights) + ((self.actions * self.weights) ** 2).sum(-1)
+        found = self.loss(*map(tf.constant, (self.states, self.actions, self.weights)))
+        np.testing.assert_allclose(found, -(q * VALID).sum() / 6, rtol=1e-5)
+
+    def test_its_gradient_reaches_the_actions_alone(self):
+        of_states, of_actions, of_weights = gradient(self.loss, self.states, self.actions, self.weights)
+        expected = -2 * self.actions * self.weights**2 * VALID[..., None] / 6
+        np.testing.assert_allclose(of_actions, expected, rtol=1e-5, atol=1e-7)
+        assert of_states is None and of_weights is None
+
+
+def test_clipped_double():
+    one, other = tf.constant([[1.0, 5.0]]), tf.constant([[2.0, -3.0]])
+    assert losses.clipped_double([one]).numpy().tolist() == [[1, 5]]
+    assert losses.clipped_double([one, other]).numpy().tolist() == [[1, -3]]
 
 
 def test_click_loss_and_its_gradient():
@@ -153,5 +176,5 @@ def test_what_is_not_valid_changes_nothing(loss):
 def test_empty_batches_lose_nothing():
     nothing = tf.zeros([3, 4])
     assert losses.critic_loss(tf.constant(Q), tf.constant(REWARDS), nothing) == 0
-    assert losses.actor_loss(tf.constant(Q), nothing) == 0
+    assert losses.actor_loss(lambda s, a: a[..., 0], tf.ones([3, 4, 1]), tf.ones([3, 4, 1]), nothing) == 0
     assert losses.click_loss(tf.constant(Q), tf.ones([3, 4]), nothing) == 0

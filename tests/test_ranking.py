@@ -1,6 +1,7 @@
 """The ranker against the training-time states, and its exploration against counted lists."""
 
 import collections
+import dataclasses
 
 import numpy as np
 import oracles
@@ -10,10 +11,11 @@ import tensorflow as tf
 import tiny
 
 from hrlrec_tf.agents.builder import build_network
+from hrlrec_tf.candidates import Candidates, Request, as_of_counts
 from hrlrec_tf.config import preset
 from hrlrec_tf.features import COUNTS
 from hrlrec_tf.networks.session import embed
-from hrlrec_tf.ranking import Candidates, Ranker, Request, as_of_counts
+from hrlrec_tf.ranking import Ranker
 
 T, K = sessions.SPEC.list_length, sessions.SPEC.max_tags
 # Of each item: channel, tags. Items, a channel and a tag of no vocabulary are among them; "f" has no tags at all.
@@ -85,6 +87,17 @@ def network(request, reader):
     return network
 
 
+@pytest.fixture
+def soften(network, monkeypatch):
+    """Makes the network's channel constraint a soft one for one test."""
+
+    def soften(weight: float) -> None:
+        soft = dataclasses.replace(network.config, channel_constraint="soft", channel_weight=weight)
+        monkeypatch.setattr(network, "config", soft)
+
+    return soften
+
+
 LISTS = [
     ("item_id1", "item_id3", "item_id2", "d"),
     ("d", "item_id3", "f", "item_id5"),
@@ -126,10 +139,17 @@ def test_carried_states_are_those_of_training(network, reader):
         prefix = ranker._advance(tf.constant(t + 1), request, candidates, encoded, prefix, tf.fill([len(LISTS)], t))
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 1.0])
-def test_what_rank_reports_is_what_training_would_score(network, reader, epsilon):
-    """Greedy lists and wholly random ones, of several users, against the sessions they would be logged as."""
+@pytest.mark.parametrize(
+    ("epsilon", "weight", "click_score"), [(0.0, None, "click"), (1.0, None, "q"), (0.5, 0.0, "click")]
+)
+def test_what_rank_reports_is_what_training_would_score(
+    network, reader, epsilon, weight, click_score, soften, monkeypatch
+):
+    """Greedy lists and random ones, of several users, against the sessions they would be logged as."""
     tf.random.set_seed(5)
+    monkeypatch.setattr(network, "click_score", click_score)
+    if weight is not None:
+        soften(weight)
     built = [session(number, names) for number, names in enumerate(LISTS * 3)]
     request, candidates = split(reader, built)
     ranked = Ranker(network).rank(request, candidates, tf.fill([len(built)], epsilon))
@@ -140,7 +160,9 @@ def test_what_rank_reports_is_what_training_would_score(network, reader, epsilon
         np.testing.assert_allclose(ranked[name], values, atol=2e-5, err_msg=name)
 
 
-def test_score_is_the_first_positions_click_probability(network, reader):
+@pytest.mark.parametrize("click_score", ["click", "q"])
+def test_score_is_the_first_positions_click_probability(network, reader, click_score, monkeypatch):
+    monkeypatch.setattr(network, "click_score", click_score)
     built = [session(number, names) for number, names in enumerate(LISTS)]
     request, candidates = split(reader, built)
     scores = Ranker(network).score(request, candidates)
@@ -176,13 +198,50 @@ def test_the_greedy_choice(network, reader):
         np.testing.assert_allclose(ranked[name], 1.0)
 
 
+def test_the_soft_choice(network, reader, soften):
+    """By a loop over candidates, each with the item level's action under its own channel."""
+    weight = 0.7
+    built = [session(number, names) for number, names in enumerate(LISTS)]
+    request, candidates = split(reader, built)
+    hard = Ranker(network).rank(request, candidates, tf.zeros([len(built)]))["index"].numpy()
+    soften(weight)
+    ranked = Ranker(network).rank(request, candidates, tf.zeros([len(built)]))["index"].numpy()
+    items = network.displayed_actions(embed(network.embedding, tiny.read(reader, *built))).numpy().astype(float)
+    for b, s in enumerate(built):
+        names, left = s["item_id"], list(range(T))
+        for t in range(T):
+            shown = tuple(names[i] for i in ranked[b, :t])
+            logged = embed(network.embedding, tiny.read(reader, *(session(b, (*shown, names[i])) for i in left)))
+            actions = {
+                name: level.actor(level.states(logged, network.embedding))[:, t].numpy().astype(float)
+                for name, level in network.levels.items()
+            }
+            own = [oracles.cosine(action, items[b, i]) for action, i in zip(actions["item"], left)]
+            wishes = [oracles.cosine(actions["channel"][0], items[b, i]) for i in left]
+            best = oracles.soft_choice(own, wishes, [s["channel"][i] for i in left], [True] * len(left), weight)
+            assert ranked[b, t] == left[best]
+            left.remove(ranked[b, t])
+    assert (ranked != hard).any()
+
+
+def test_a_heavy_soft_constraint_is_the_hard_one(network, reader, soften):
+    request, candidates = split(reader, [session(number, names) for number, names in enumerate(LISTS)])
+    hard = Ranker(network).rank(request, candidates, tf.zeros([len(LISTS)]))
+    soften(1e6)
+    for name, values in Ranker(network).rank(request, candidates, tf.zeros([len(LISTS)])).items():
+        np.testing.assert_array_equal(values, hard[name], err_msg=name)
+
+
 def repeat(values, count: int):
     return tf.nest.map_structure(lambda v: tf.repeat(v, count, axis=0), values)
 
 
-def test_propensities_of_whole_lists_are_their_frequencies(network, reader):
+@pytest.mark.parametrize("constraint", ["hard", "soft"])
+def test_propensities_of_whole_lists_are_their_frequencies(network, reader, constraint, soften):
     """All paths of exploring without replacement: 24 lists of four candidates, one of them drawn in each of 6,000."""
     tf.random.set_seed(8)
+    if constraint == "soft":
+        soften(0.7)
     draws, epsilon = 6000, 0.6
     request, candidates = repeat(split(reader, [session(0, LISTS[0])]), draws)
     ranked = {

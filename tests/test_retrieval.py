@@ -47,3 +47,58 @@ def test_item_stays_inside_the_channel_and_is_not_repeated():
     in_channel = tf.constant([[False, True, True, True]] * 2)
     available = tf.constant([[True] * 4, [True, False, True, True]])
     assert retrieval.select_item(similarities, in_channel, available).numpy().tolist() == [1, 3]
+
+
+def test_cosines_with_an_action_for_each_candidate():
+    actions = RNG.normal(size=CANDIDATES.shape).astype(np.float32)
+    expected = [[oracles.cosine(*pair) for pair in zip(*rows)] for rows in zip(actions, CANDIDATES)]
+    found = retrieval.cosine_similarities(tf.constant(actions), tf.constant(CANDIDATES))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+class TestSoftly:
+    """40 requests of nine candidates in three channels; the channel's number differs between requests."""
+
+    similarities, wishes = RNG.uniform(-1, 1, (2, 40, 9)).astype(np.float32)
+    channels = RNG.integers(0, 3, (40, 9)) + 3 * np.arange(40)[:, None]
+    available = RNG.uniform(size=(40, 9)) < 0.7
+
+    def select(self, weight: float) -> list[int]:
+        return retrieval.select_softly(
+            *map(tf.constant, (self.similarities, self.wishes, self.channels, self.available)), weight
+        ).numpy()
+
+    @pytest.mark.parametrize("weight", [0.0, 0.3, 2.0])
+    def test_every_item_counts_with_its_channels_best_cosine(self, weight):
+        for b, found in enumerate(self.select(weight)):
+            expected = oracles.soft_choice(
+                self.similarities[b], self.wishes[b], self.channels[b], self.available[b], weight
+            )
+            assert found == expected
+
+    def test_without_weight_the_channel_selector_has_no_say(self):
+        masked = np.where(self.available, self.similarities, -np.inf)
+        np.testing.assert_array_equal(self.select(0.0), masked.argmax(axis=1))
+
+    def test_with_a_large_weight_it_is_the_hard_constraint(self):
+        selected = retrieval.nearest(tf.constant(self.wishes), tf.constant(self.available))
+        inside = self.channels == np.take_along_axis(self.channels, selected.numpy()[:, None], axis=1)
+        hard = retrieval.select_item(tf.constant(self.similarities), tf.constant(inside), tf.constant(self.available))
+        np.testing.assert_array_equal(self.select(1e6), hard)
+        assert (self.select(0.3) != hard.numpy()).any()
+
+    def test_what_is_not_a_number_is_similar_to_nothing(self):
+        similarities, wishes = tf.constant([[[np.nan, 0.1, 0.2]], [[0.5, np.nan, 0.4]]])
+        found = retrieval.select_softly(similarities, wishes, tf.constant([[0, 1, 0]]), tf.fill([1, 3], True), 1.0)
+        assert found.numpy().tolist() == [2]
+
+
+def test_pool_of_a_batch():
+    valid, channels = tf.constant([[1.0, 0.0], [1.0, 0.5]]), tf.constant([[1, 2], [2, 1]])
+    assert retrieval.pool_mask(valid).numpy().astype(int).tolist() == [[1, 0, 1, 1]] * 4
+    assert retrieval.pool_mask(valid, channels).numpy().astype(int).tolist() == [
+        [1, 0, 0, 1],
+        [0, 0, 1, 0],
+        [0, 0, 1, 0],
+        [1, 0, 0, 1],
+    ]

@@ -14,19 +14,23 @@ COLLECT_EPSILON = 0.1  # share of positions drawn at random by the collect polic
 
 def build_network(config: Config, reader: SessionReader, name: str = "online") -> HrlRecNetwork:
     """Both levels with all weights made."""
-    network = HrlRecNetwork(reader.spec, reader.sizes, config.network, name=name)
+    network = HrlRecNetwork(reader.spec, reader.sizes, config.network, config.click_score, name=name)
     network(_empty_batch(reader))
     return network
 
 
 def build_agent(config: Config, reader: SessionReader) -> HrlRecAgent:
     """An initialised agent; its targets equal its online networks."""
-    network = build_network(config, reader)
+    return compose_agent(config, build_network(config, reader), build_network(config, reader, "target"))
+
+
+def compose_agent(config: Config, network: HrlRecNetwork, target: HrlRecNetwork) -> HrlRecAgent:
+    """An initialised agent on networks that `build_network` made of `config`."""
     ranker = Ranker(network)
     agent = HrlRecAgent(
         network,
-        build_network(config, reader, "target"),
-        session_observation_spec(reader.spec),
+        target,
+        session_observation_spec(network.spec),
         config,
         policies=(RankingPolicy(ranker), RankingPolicy(ranker, COLLECT_EPSILON)),
         train_step_counter=tf.Variable(0, dtype=tf.int64, name="train_step"),

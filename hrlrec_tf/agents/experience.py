@@ -36,6 +36,21 @@ class ListExperience(NamedTuple):
     valid: tf.Tensor  # [B, T] float; 0 for padding and rows outside the split
 
 
+def experience_spec(observation_spec: Batch, list_length: int) -> ListExperience:
+    """Specs of one list of `list_length` rows, without a batch dimension."""
+
+    def rows(name: str, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
+        return tf.TensorSpec([list_length], dtype, name)
+
+    return ListExperience(
+        observation=observation_spec,
+        channel_reward=rows("channel_reward"),
+        item_reward=rows("item_reward"),
+        clicks=rows("clicks", tf.int64),
+        valid=rows("valid"),
+    )
+
+
 class RewardModel:
     """Both levels' rewards of logged lists.
 

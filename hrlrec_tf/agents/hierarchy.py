@@ -1,6 +1,5 @@
 """HRL-Rec: channel selector and item recommender trained together on four losses (Sec. 3.4, eq. 18)."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -9,8 +8,8 @@ from tf_agents.policies import tf_policy
 from tf_agents.utils import common
 
 from hrlrec_tf import losses
-from hrlrec_tf.agents.ddpg import LevelLosses, ListDdpgAgent
-from hrlrec_tf.agents.experience import ListExperience
+from hrlrec_tf.agents.ddpg import ListDdpgAgent, clip_and_apply
+from hrlrec_tf.agents.experience import ListExperience, experience_spec
 from hrlrec_tf.config import Config
 from hrlrec_tf.networks.embeddings import Batch
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
@@ -26,17 +25,19 @@ class HrlRecInfo(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    total: tf.Tensor
-    levels: dict[str, LevelLosses]
+    """Eq. 18 in two parts, whose sum is L, and everything worth looking at."""
+
+    every_batch: tf.Tensor  # what each batch minimises
+    actors: tf.Tensor  # the actors' -Q part, for batches that are due
     metrics: Metrics
 
 
 class HrlRecAgent(tf_agent.TFAgent):
     """Composes the two levels' DDPG agents.
 
-    Every batch updates critics, encoders, click heads and embeddings on
-    5 L_channel + 5 L_item + L_ctr + L_similarity without the actors' -Q part; every `actor_period`-th batch also
-    updates the actors on it. Both levels' targets follow together.
+    One optimizer minimises L = 5 L_channel + 5 L_item + L_ctr + L_similarity (eq. 18). The actors' -Q part of L_channel
+    and L_item takes part in every `actor_period`-th batch only; its gradient reaches nothing but the actors. Both
+    levels' targets follow together.
 
     Args:
       model: online networks, built. target: networks of the same shape, built.
@@ -64,7 +65,6 @@ class HrlRecAgent(tf_agent.TFAgent):
         }
         self.optimizer = tf.keras.optimizers.Adam(config.training.learning_rate)
         self.optimizer.build(model.trainable_variables)
-        self.actor_optimizers = {level: agent.actor_optimizer for level, agent in self.levels.items()}
         greedy, collect = policies
         super().__init__(
             time_step_spec=greedy.time_step_spec,
@@ -73,6 +73,7 @@ class HrlRecAgent(tf_agent.TFAgent):
             collect_policy=collect,
             train_sequence_length=None,
             num_outer_dims=1,
+            training_data_spec=experience_spec(observation_spec, model.spec.list_length),
             train_step_counter=train_step_counter,
         )
 
@@ -85,52 +86,49 @@ class HrlRecAgent(tf_agent.TFAgent):
 
     def _loss(self, experience: ListExperience, weights: None = None, training: bool = False) -> tf_agent.LossInfo:
         parts = self._parts(experience, training)
-        return tf_agent.LossInfo(parts.total, HrlRecInfo(parts.metrics))
+        return tf_agent.LossInfo(parts.every_batch + parts.actors, HrlRecInfo(parts.metrics))
 
     def _train(self, experience: ListExperience, weights: None = None) -> tf_agent.LossInfo:
         with tf.GradientTape() as tape:
             parts = self._parts(experience, training=True)
-        variables = self.model.trainable_variables
-        gradients = tape.gradient(parts.total, variables)
-        norm = self.levels["channel"].apply(gradients, variables, self.optimizer)
-        due = self.train_step_counter % self._config.training.actor_period == 0
-        for level, agent in self.levels.items():
-            weight = self._config.losses.beta * self._level_weight(level)
-            tf.cond(due, _actor_update(agent, parts.levels[level].states, experience.valid, weight), lambda: 0.0)
+            trained = parts.every_batch + self.levels["channel"].actor_due() * parts.actors
+        variables, clip = self.model.trainable_variables, self._config.training.gradient_clip
+        norm = clip_and_apply(tape.gradient(trained, variables), variables, self.optimizer, clip)
         self.train_step_counter.assign_add(1)
         # By the step counter, which a checkpoint keeps, so that a resumed run follows at the same batches.
         due = self.train_step_counter % self._config.training.target_period == 0
         tf.cond(due, lambda: self._follow(self._config.training.target_tau), tf.no_op)
-        return tf_agent.LossInfo(parts.total, HrlRecInfo({**parts.metrics, "gradient_norm": norm}))
+        metrics = {**parts.metrics, "gradient_norm": norm}
+        return tf_agent.LossInfo(parts.every_batch + parts.actors, HrlRecInfo(metrics))
 
     def _parts(self, experience: ListExperience, training: bool) -> _Parts:
-        """The total of eq. 18 but for the actors' -Q part, and everything worth looking at."""
         weights = self._config.losses
         embedded = embed(self.model.embedding, experience.observation)
         target_embedded = embed(self.target.embedding, experience.observation)
-        total, metrics, levels = tf.constant(0.0), dict[str, tf.Tensor](), dict[str, LevelLosses]()
+        every_batch, actors, metrics = tf.constant(0.0), tf.constant(0.0), dict[str, tf.Tensor]()
         for level, agent in self.levels.items():
-            parts = agent.critic_losses(experience, embedded, target_embedded, training)
+            parts = agent.level_losses(experience, embedded, target_embedded, training)
             head = self.model.levels[level].click_head
             click = losses.click_loss(head(parts.actions, embedded.items), experience.clicks, experience.valid)
             similarity, nearest = self._similarity(level, parts.actions, embedded, experience.valid)
             scalars = {
                 "critic_loss": parts.critic,
-                "actor_loss": agent.policy_loss(parts.states, experience.valid),
+                "actor_loss": parts.actor,
                 "click_loss": click,
                 "similarity_loss": similarity,
+                "cloning_loss": parts.cloning,
                 "nearest_item_similarity": nearest,
                 "q_mean": parts.q_mean,
                 "return_mean": parts.return_mean,
                 "dead_share": parts.dead_share,
             }
             metrics |= {f"{level}_{name}": value for name, value in scalars.items()}
-            total += self._level_weight(level) * parts.critic + weights.ctr * click + weights.similarity * similarity
-            total += weights.behaviour_cloning * parts.cloning
-            levels[level] = parts
-        total += self._config.training.embedding_l2 * self._embedding_norm(embedded, experience.valid)
+            every_batch += self._level_weight(level) * parts.critic + weights.behaviour_cloning * parts.cloning
+            every_batch += weights.ctr * click + weights.similarity * similarity
+            actors += self._level_weight(level) * weights.beta * parts.actor
+        every_batch += self._config.training.embedding_l2 * self._embedding_norm(embedded, experience.valid)
         pool = tf.reduce_sum(tf.cast(experience.valid > 0, tf.float32))
-        return _Parts(total, levels, {**metrics, "loss": total, "similarity_pool": pool})
+        return _Parts(every_batch, actors, {**metrics, "loss": every_batch + actors, "similarity_pool": pool})
 
     def _level_weight(self, level: str) -> float:
         return getattr(self._config.losses, level)
@@ -138,19 +136,11 @@ class HrlRecAgent(tf_agent.TFAgent):
     def _similarity(
         self, level: str, actions: tf.Tensor, embedded: Embedded, valid: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Similarity loss (eq. 17); pool: the batch's valid items, at the item level those of the logged channel."""
-        pool = tf.reshape(self.model.displayed_actions(embedded), [-1, actions.shape[-1]])
-        allowed = tf.reshape(valid, [1, -1]) > 0
-        if level == "item":
-            channels = tf.reshape(embedded.channels, [-1])
-            allowed &= channels[:, tf.newaxis] == channels[tf.newaxis]
+        """Similarity loss (eq. 17) against the batch's items; see `ListDdpgAgent.pool`."""
+        pool, allowed = self.levels[level].pool(self.model.displayed_actions(embedded), embedded, valid)
         return losses.similarity_loss(actions, pool, allowed, valid)
 
     def _embedding_norm(self, embedded: Embedded, valid: tf.Tensor) -> tf.Tensor:
         """Mean squared length of the displayed items' and the users' embeddings."""
         items = losses.masked_mean(tf.reduce_sum(tf.square(embedded.items), axis=-1), valid)
         return items + tf.reduce_mean(tf.reduce_sum(tf.square(embedded.profile), axis=-1))
-
-
-def _actor_update(agent: ListDdpgAgent, states: tf.Tensor, valid: tf.Tensor, weight: float) -> Callable[[], tf.Tensor]:
-    return lambda: agent.update_actor(states, valid, weight)

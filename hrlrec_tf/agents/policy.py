@@ -9,8 +9,9 @@ from tf_agents.trajectories import policy_step
 from tf_agents.trajectories import time_step as ts
 
 from hrlrec_tf import features
+from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.features import FeatureSpec, Kind
-from hrlrec_tf.ranking import OUTPUTS, Candidates, Ranker, Request
+from hrlrec_tf.ranking import OUTPUTS, Ranker
 
 _DTYPES = {Kind.STRING: tf.int64, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
 _TEXT = "_text"  # the string behind an id

@@ -21,7 +21,7 @@ from hrlrec_tf.networks.state_encoder import StateEncoder
 
 
 class Level(tf.keras.layers.Layer):
-    """State encoder, actor, critic and click head of one level.
+    """State encoder, actor, critics and click head of one level.
 
     Args:
       level: `channel` or `item`; the item level's state also contains the channel constraint.
@@ -43,7 +43,22 @@ class Level(tf.keras.layers.Layer):
         self.cumulative = CumulativePath(config.embedding_dim, name="cumulative")
         self.actor = Actor(config.embedding_dim, config.action_space, name="actor")
         self.critic = Critic(config.critic_head, config.critic_form, config.embedding_dim, name="critic")
+        self.second_critic = (
+            Critic(config.critic_head, config.critic_form, config.embedding_dim, name="second_critic")
+            if config.critics == 2
+            else None
+        )
         self.click_head = ClickHead(config.click_head, name="click_head")
+
+    @property
+    def critics(self) -> list[Critic]:
+        """One critic, or TD3's two. The first one is the level's Q everywhere but in TD targets."""
+        return [self.critic] if self.second_critic is None else [self.critic, self.second_critic]
+
+    def start_critics(self, mean_return: float) -> None:
+        """Starts every critic at the mean logged return; see `Critic.start_at`."""
+        for critic in self.critics:
+            critic.start_at(mean_return)
 
     def fields(self, profile: tf.Tensor, rows: Rows) -> tf.Tensor:
         """The n = 4 fields of eq. 1 for each row: [B, S, 4, D]."""
@@ -104,11 +119,19 @@ class HrlRecNetwork(tf.keras.Model):
       spec: the log's features.
       sizes: vocabulary name -> number of ids.
       config: sizes and forms.
+      click_score: what predicts clicks, `click` (the click heads) or `q` (the critics); see `Config.click_score`.
     """
 
-    def __init__(self, spec: FeatureSpec, sizes: Mapping[str, int], config: NetworkConfig, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        sizes: Mapping[str, int],
+        config: NetworkConfig,
+        click_score: str = "click",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.spec, self.config = spec, config
+        self.spec, self.config, self.click_score = spec, config, click_score
         self.embedding = SessionEmbedding(
             spec, sizes, config.embedding_dim, config.user_id, history_rows(spec, config), name="embedding"
         )
@@ -128,15 +151,29 @@ class HrlRecNetwork(tf.keras.Model):
         """Click probability and both levels' Q values of each displayed item: [B, T] each."""
         embedded = embed(self.embedding, batch)
         displayed = self.displayed_actions(embedded)
-        outputs, logits = {}, []
+        outputs, scores = {}, []
         for name, level in self.levels.items():
             states = level.states(embedded, self.embedding, training=training)
-            logits.append(level.click_head(level.actor(states), embedded.items))
-            outputs[f"q_{name}"] = level.critic(states, displayed)
-        outputs["click_probability"] = click_probability(*logits)
+            scores.append(self.click_scores(level, states, level.actor(states), embedded.items))
+            # Both of two critics are called, so that one call makes every weight; a graph drops the second.
+            outputs[f"q_{name}"] = [critic(states, displayed) for critic in level.critics][0]
+        outputs["click_probability"] = self.click_probability(*scores)
         return outputs
 
+    def click_scores(self, level: Level, states: tf.Tensor, actions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """What one level says of items [..., D] in states [..., S], with its actions [..., D]: [...].
 
-def click_probability(channel_logits: tf.Tensor, item_logits: tf.Tensor) -> tf.Tensor:
-    """Sigmoid of the mean of the two levels' logits."""
-    return tf.sigmoid((channel_logits + item_logits) / 2)
+        Click logits (eq. 16); with `click_score=q`, where the click heads are not trained, Q values.
+        """
+        if self.click_score == "click":
+            return level.click_head(actions, items)
+        return level.critic(states, to_action_space(items, self.config.action_space))
+
+    def click_probability(self, channel_scores: tf.Tensor, item_scores: tf.Tensor) -> tf.Tensor:
+        """Sigmoid of the mean of the two levels' click logits.
+
+        With `click_score=q` a number in (0, 1) that orders items as the mean of both levels' Q does, and is no
+        probability; a softsign, which tells large values apart longer than a sigmoid does.
+        """
+        mean = (channel_scores + item_scores) / 2
+        return tf.sigmoid(mean) if self.click_score == "click" else (1 + tf.nn.softsign(mean)) / 2

@@ -7,56 +7,60 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from hrlrec_tf.agents.builder import build_agent
+from hrlrec_tf.agents.builder import build_network, compose_agent
 from hrlrec_tf.agents.experience import ListExperience
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
+from hrlrec_tf.config import Config
 from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
 MakeAgent = Callable[..., HrlRecAgent]
 
 
-class _Reusable:
-    """An agent that can be put back to its start; building one takes longer than a training step."""
+class _Networks:
+    """Online and target networks at their start; building them takes longer than a training step."""
 
-    def __init__(self, agent: HrlRecAgent) -> None:
-        self.agent = agent
-        optimizers = [agent.optimizer, *agent.actor_optimizers.values()]
-        followers = [level._update_target for level in agent.levels.values()]
-        self._variables = [
-            *agent.model.variables,
-            *agent.target.variables,
-            agent.train_step_counter,
-            *(variable for optimizer in optimizers for variable in optimizer.variables),
-            *(variable for follower in followers for variable in follower.variables),
-        ]
-        self._start = [variable.numpy() for variable in self._variables]
+    def __init__(self, config: Config, reader: SessionReader) -> None:
+        tf.keras.utils.set_random_seed(3)
+        self.online, self.target = build_network(config, reader), build_network(config, reader, "target")
+        rng = np.random.default_rng(5)
+        for variable in self.online.trainable_variables:  # or some gradients would be too small to show
+            variable.assign_add(rng.normal(0, 0.2, variable.shape))
+        self._start = self.online.get_weights()
 
-    def restart(self) -> HrlRecAgent:
-        for variable, value in zip(self._variables, self._start):
-            variable.assign(value)
-        return self.agent
+    def restart(self) -> None:
+        for network in (self.online, self.target):
+            network.set_weights(self._start)
+
+
+def _restart(agent: HrlRecAgent) -> HrlRecAgent:
+    """Puts optimizers and counters back to their start, which is zero."""
+    optimizers = [agent.optimizer, *(level.optimizer for level in agent.levels.values())]
+    variables = [
+        agent.train_step_counter,
+        *(v for optimizer in optimizers for v in optimizer.variables if v is not optimizer.learning_rate),
+        *(v for level in agent.levels.values() for v in level._update_target.variables),
+    ]
+    for variable in variables:
+        variable.assign(tf.zeros_like(variable))
+    return agent
 
 
 @pytest.fixture(scope="package")
-def _built() -> dict[tuple[str, ...], _Reusable]:
-    return {}
-
-
-@pytest.fixture
-def make_agent(reader: SessionReader, _built: dict[tuple[str, ...], _Reusable]) -> MakeAgent:
-    """Yields an agent of `settings` at its start, with weights that differ enough for every gradient to show."""
+def make_agent(reader: SessionReader) -> MakeAgent:
+    """Makes an agent of `settings` at its start. Agents of equal networks share them: use one at a time."""
+    networks: dict[tuple, _Networks] = {}
+    agents: dict[tuple[str, ...], HrlRecAgent] = {}
 
     def make(*settings: str) -> HrlRecAgent:
-        if settings not in _built:
-            tf.keras.utils.set_random_seed(3)
-            agent = build_agent(tiny.config("network.critic_head=linear", *settings), reader)
-            rng = np.random.default_rng(5)
-            for variable in agent.model.trainable_variables:
-                variable.assign_add(rng.normal(0, 0.2, variable.shape))
-            agent.initialize()
-            _built[settings] = _Reusable(agent)
-        return _built[settings].restart()
+        config = tiny.config("network.critic_head=linear", *settings)
+        key = (config.network, config.click_score)
+        if key not in networks:
+            networks[key] = _Networks(config, reader)
+        networks[key].restart()
+        if settings not in agents:
+            agents[settings] = compose_agent(config, networks[key].online, networks[key].target)
+        return _restart(agents[settings])
 
     return make
 

@@ -7,7 +7,6 @@ from hrlrec_tf.agents.builder import build_network
 from hrlrec_tf.agents.experience import FEEDBACK
 from hrlrec_tf.config import preset
 from hrlrec_tf.networks.actor import to_action_space
-from hrlrec_tf.networks.hrl_rec import click_probability
 from hrlrec_tf.networks.session import embed
 
 LEVELS = ("channel", "item")
@@ -60,7 +59,17 @@ def test_outputs_put_the_parts_together(network, batch):
         np.testing.assert_allclose(outputs[f"q_{name}"], level.critic(at, displayed), rtol=1e-5, atol=1e-6)
     expected = 1 / (1 + np.exp(-(logits["channel"] + logits["item"]) / 2))
     np.testing.assert_allclose(outputs["click_probability"], expected, rtol=1e-4)
-    assert click_probability(tf.constant(2.0), tf.constant(-2.0)) == 0.5
+    assert network.click_probability(tf.constant(2.0), tf.constant(-2.0)) == 0.5
+
+
+def test_without_a_ctr_loss_the_mean_q_orders_the_items(network, batch, monkeypatch):
+    monkeypatch.setattr(network, "click_score", "q")
+    outputs = network(batch)
+    mean = ((outputs["q_channel"] + outputs["q_item"]) / 2).numpy().reshape(-1)
+    predicted = outputs["click_probability"].numpy().reshape(-1)
+    np.testing.assert_allclose(predicted, (1 + mean / (1 + np.abs(mean))) / 2, rtol=1e-5)
+    assert np.array_equal(np.argsort(predicted, kind="stable"), np.argsort(mean, kind="stable"))
+    assert ((predicted > 0) & (predicted < 1)).all()
 
 
 def test_labels_of_the_list_change_nothing(network, batch):
