@@ -89,6 +89,7 @@ class LevelLosses(NamedTuple):
     actions: tf.Tensor  # [B, T, D], with the training noise
     q_mean: tf.Tensor
     return_mean: tf.Tensor
+    correlation: tf.Tensor  # of Q and the logged return over valid positions
     dead_share: tf.Tensor  # share of valid positions whose Q is exactly 0: a ReLU critic that has died there
 
 
@@ -117,6 +118,8 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         self.level = level
         self._model, self._target = model, target
         self._loss_config, self._training_config = loss_config, training_config
+        # Of the action noise, in a checkpoint, so that a resumed run draws what an unbroken one would.
+        self.noise = tf.random.Generator.from_key_counter(training_config.seed, [0, level == "item"], "philox")
         length, dim = model.spec.list_length, model.config.embedding_dim
         super().__init__(
             time_step_spec=ts.time_step_spec(observation_spec, tf.TensorSpec([length], tf.float32, "reward")),
@@ -180,8 +183,8 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         displayed = tf.stop_gradient(self._target.displayed_actions(target_embedded))
         q_t = online.critic(states, displayed)
         actions = online.actor(states)
-        if training:
-            actions += tf.random.normal(tf.shape(actions), stddev=self._loss_config.action_noise)
+        if training and self._loss_config.action_noise:
+            actions += self.noise.normal(tf.shape(actions), stddev=self._loss_config.action_noise)
         returns = losses.discounted_return(self.reward(experience), losses.discounts(valid), self._loss_config.gamma)
         return LevelLosses(
             critic=losses.critic_loss(q_t, self.td_target(experience, target_embedded), valid),
@@ -190,6 +193,7 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
             actions=actions,
             q_mean=losses.masked_mean(q_t, valid),
             return_mean=losses.masked_mean(returns, valid),
+            correlation=losses.masked_correlation(q_t, returns, valid),
             dead_share=losses.masked_mean(tf.cast(q_t == 0, tf.float32), valid),
         )
 

@@ -9,6 +9,7 @@ from tf_agents.policies import tf_policy
 from tf_agents.utils import common
 
 from hrlrec_tf import losses
+from hrlrec_tf.agents import health
 from hrlrec_tf.agents.ddpg import LevelLosses, ListDdpgAgent
 from hrlrec_tf.agents.experience import ListExperience
 from hrlrec_tf.config import Config
@@ -92,7 +93,8 @@ class HrlRecAgent(tf_agent.TFAgent):
             parts = self._parts(experience, training=True)
         variables = self.model.trainable_variables
         gradients = tape.gradient(parts.total, variables)
-        norm = self.levels["channel"].apply(gradients, variables, self.optimizer)
+        norms = health.gradient_norms(self.model, gradients)
+        norms["gradient_norm"] = self.levels["channel"].apply(gradients, variables, self.optimizer)
         due = self.train_step_counter % self._config.training.actor_period == 0
         for level, agent in self.levels.items():
             weight = self._config.losses.beta * self._level_weight(level)
@@ -101,7 +103,7 @@ class HrlRecAgent(tf_agent.TFAgent):
         # By the step counter, which a checkpoint keeps, so that a resumed run follows at the same batches.
         due = self.train_step_counter % self._config.training.target_period == 0
         tf.cond(due, lambda: self._follow(self._config.training.target_tau), tf.no_op)
-        return tf_agent.LossInfo(parts.total, HrlRecInfo({**parts.metrics, "gradient_norm": norm}))
+        return tf_agent.LossInfo(parts.total, HrlRecInfo({**parts.metrics, **norms}))
 
     def _parts(self, experience: ListExperience, training: bool) -> _Parts:
         """The total of eq. 18 but for the actors' -Q part, and everything worth looking at."""
@@ -119,9 +121,12 @@ class HrlRecAgent(tf_agent.TFAgent):
                 "actor_loss": agent.policy_loss(parts.states, experience.valid),
                 "click_loss": click,
                 "similarity_loss": similarity,
-                "nearest_item_similarity": nearest,
+                "cloning_loss": parts.cloning,
+                "nearest_item_distance": 1 - nearest,
                 "q_mean": parts.q_mean,
                 "return_mean": parts.return_mean,
+                "overestimation": parts.q_mean - parts.return_mean,
+                "q_return_correlation": parts.correlation,
                 "dead_share": parts.dead_share,
             }
             metrics |= {f"{level}_{name}": value for name, value in scalars.items()}
