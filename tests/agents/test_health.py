@@ -77,7 +77,7 @@ class TestMeans:
         other, values = HealthMonitor(tiny.config()), np.random.default_rng(0).normal(size=50) ** 3
         for step, loss in enumerate(values, start=1):
             for each, period in ((monitor, 7), (other, 50)):
-                feed(each, loss=loss)
+                feed(each, loss=float(loss))
                 if step % period == 0:
                     each.check(step)
         assert monitor.finish_epoch(50) == other.finish_epoch(50)
