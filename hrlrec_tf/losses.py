@@ -22,13 +22,6 @@ def masked_mean(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(tf.reduce_sum(values * valid), tf.reduce_sum(valid))
 
 
-def masked_correlation(one: tf.Tensor, other: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """Pearson correlation where `valid` is not zero; 0 where one of the two does not vary. Shapes as `masked_mean`."""
-    one, other = (values - masked_mean(values, valid) for values in (one, other))
-    spread = masked_mean(tf.square(one), valid) * masked_mean(tf.square(other), valid)
-    return tf.math.divide_no_nan(masked_mean(one * other, valid), tf.sqrt(spread))
-
-
 def discounts(valid_t: tf.Tensor) -> tf.Tensor:
     """1 where a valid position follows, 0 at the list's last valid position (the terminal one): [batch, T]."""
     return tf.concat([valid_t[:, 1:], tf.zeros_like(valid_t[:, :1])], axis=1) * valid_t

@@ -247,10 +247,12 @@ def values_by_tag(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def weights(checkpoints: pathlib.Path) -> dict[str, np.ndarray]:
-    """Every number in the newest checkpoint."""
+    """Every number in the newest checkpoint; metrics of an unfinished epoch are text."""
     reader = tf.train.load_checkpoint(str(checkpoints))
     values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    return {name: value for name, value in values.items() if value.dtype != object and "save_counter" not in name}
+    return {
+        name: value for name, value in values.items() if not isinstance(value, bytes) and "save_counter" not in name
+    }
 
 
 def test_one_trace(train, few, quick):

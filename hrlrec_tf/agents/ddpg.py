@@ -16,6 +16,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
 from hrlrec_tf import losses
+from hrlrec_tf.agents import health
 from hrlrec_tf.agents.experience import ListExperience
 from hrlrec_tf.config import LossConfig, TrainingConfig
 from hrlrec_tf.networks.embeddings import Batch
@@ -193,7 +194,7 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
             actions=actions,
             q_mean=losses.masked_mean(q_t, valid),
             return_mean=losses.masked_mean(returns, valid),
-            correlation=losses.masked_correlation(q_t, returns, valid),
+            correlation=health.correlation(q_t, returns, valid),
             dead_share=losses.masked_mean(tf.cast(q_t == 0, tf.float32), valid),
         )
 

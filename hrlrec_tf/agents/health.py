@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from hrlrec_tf.config import Config
 from hrlrec_tf.errors import TrainingError
+from hrlrec_tf.losses import masked_mean
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
 DEAD_WINDOW = 100  # batches over which a critic must be dead to stop training
@@ -54,6 +55,13 @@ def gradient_norms(network: HrlRecNetwork, gradients: Sequence[tf.Tensor | tf.In
 def _norm(slopes: Mapping, variables: Sequence[tf.Variable]) -> tf.Tensor:
     reached = [slopes[variable.ref()] for variable in variables if variable.ref() in slopes]
     return tf.linalg.global_norm(reached) if reached else tf.constant(0.0)
+
+
+def correlation(one: tf.Tensor, other: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """Pearson correlation of two tensors [B, T] where `valid` [B, T] is not zero; 0 where one of them is constant."""
+    one, other = (values - masked_mean(values, valid) for values in (one, other))
+    spread = tf.sqrt(masked_mean(tf.square(one), valid) * masked_mean(tf.square(other), valid))
+    return tf.math.divide_no_nan(masked_mean(one * other, valid), spread)
 
 
 class HealthMonitor(tf.train.experimental.PythonState):

@@ -62,6 +62,18 @@ def test_a_part_without_a_gradient(make_agent):
     assert len(norms) == 10 and all(norm == 0 for norm in norms.values())
 
 
+def test_correlation_of_valid_rows():
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(size=(2, 5, 4)).astype(np.float32)
+    valid = (rng.uniform(size=(5, 4)) < 0.6).astype(np.float32)
+    inside = valid > 0
+    expected = np.corrcoef(one[inside], other[inside])[0, 1]
+    assert float(health.correlation(*map(tf.constant, (one, other, valid)))) == pytest.approx(expected, rel=1e-4)
+    # Neither a dead critic nor an empty batch is an error.
+    assert health.correlation(tf.zeros([5, 4]), tf.constant(other), tf.constant(valid)) == 0
+    assert health.correlation(tf.constant(one), tf.constant(other), tf.zeros([5, 4])) == 0
+
+
 class TestMeans:
     def test_of_an_epoch(self, monitor):
         for loss in (1.0, 2.0, 6.0):
