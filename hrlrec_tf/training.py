@@ -157,7 +157,12 @@ class _Run:
         if checkpoint is None:
             self._start_critics()
         else:
-            self._last.checkpoint.restore(checkpoint).assert_existing_objects_matched()
+            try:
+                self._last.checkpoint.restore(checkpoint).assert_existing_objects_matched()
+            except AssertionError as error:
+                raise ModelError(
+                    f"{checkpoint} was written by another version of hrlrec_tf; start again without --resume"
+                ) from error
         self._log = MetricsLog(self.folder, self.epoch)
 
     def _start_critics(self) -> None:

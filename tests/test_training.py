@@ -225,6 +225,15 @@ class TestResume:
             train(*files, *self.SETTINGS, "losses.gamma=0.9", resume=True)
 
 
+def test_a_checkpoint_of_another_version_is_refused(few, reader, tmp_path, eager):
+    run = training._Run(tiny.config(), reader, tmp_path, [few], [])
+    other = tf.train.Checkpoint(step=tf.Variable(1))
+    tf.train.CheckpointManager(other, str(tmp_path / "checkpoints/last"), max_to_keep=1).save()
+    run._last = tf.train.CheckpointManager(run._last.checkpoint, run._last.directory, max_to_keep=2)
+    with pytest.raises(ModelError, match="written by another version of hrlrec_tf; start again without --resume"):
+        run.start()
+
+
 def shown(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
     """Tag -> (step, value) of all TensorBoard events."""
     found: dict[str, list[tuple[int, float]]] = {}

@@ -75,11 +75,13 @@ def test_one_run_is_not_compared(runs):
     assert "Settings that differ" not in page.text
 
 
-def test_only_so_many_runs_have_sections(runs):
+def test_only_so_many_runs_have_sections(runs, monkeypatch):
+    monkeypatch.setattr(runs_page, "MOST_SECTIONS", 1)
     (run,) = runs_page.find_runs(runs / "a")
-    page = _Page(runs_page.render("Many", [run] * (runs_page.MOST_SECTIONS + 2)))
-    assert "The curves of 2 more runs are left out" in page.text
-    assert "The first 6 of 14 runs." in page.text
+    page = _Page(runs_page.render("Many", [run] * 8))
+    assert [tag for tag, _ in page.tags].count("figure") == 6 + 17
+    assert "The curves of 7 more runs are left out" in page.text
+    assert "The first 6 of 8 runs." in page.text
 
 
 def test_data_is_never_markup():
