@@ -148,6 +148,7 @@ class TrainingConfig:
     target_period: int = 30  # batches between soft target updates
     epochs: int = 30
     patience: int = 3  # epochs without a better validation AUC before training stops
+    checkpoint_batches: int = 500  # between checkpoints inside an epoch: what a kill can cost
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -161,6 +162,7 @@ class TrainingConfig:
             ("target_period", 1, 1 << 20),
             ("epochs", 1, 1 << 20),
             ("patience", 1, 1 << 20),
+            ("checkpoint_batches", 1, 1 << 20),
             ("seed", 0, (1 << 31) - 1),
         ):
             check_range(self, name, low, high)
