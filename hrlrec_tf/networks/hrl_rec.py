@@ -3,12 +3,13 @@
 The paper's "low-level agent" is the channel level here, its "high-level agent" the item level.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from hrlrec_tf.config import NetworkConfig
+from hrlrec_tf.config import Config, NetworkConfig
 from hrlrec_tf.features import FeatureSpec
 from hrlrec_tf.networks.actor import Actor, to_action_space
 from hrlrec_tf.networks.click_head import ClickHead
@@ -19,6 +20,7 @@ from hrlrec_tf.networks.session import Embedded, embed
 from hrlrec_tf.networks.state_encoder import StateEncoder
 
 
+@tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class Level(tf.keras.layers.Layer):
     """State encoder, actor, critic and click head of one level.
 
@@ -28,13 +30,16 @@ class Level(tf.keras.layers.Layer):
     """
 
     def __init__(self, level: str, config: NetworkConfig, **kwargs: Any) -> None:
-        super().__init__(name=level, **kwargs)
-        self.level = level
-        self.encoder = StateEncoder(config.state_dim, config.attention_heads, config.dropout, name="encoder")
-        self.cumulative = CumulativePath(config.embedding_dim, name="cumulative")
-        self.actor = Actor(config.embedding_dim, config.action_space, name="actor")
-        self.critic = Critic(config.critic_head, config.critic_form, config.embedding_dim, name="critic")
-        self.click_head = ClickHead(config.click_head, name="click_head")
+        super().__init__(**{"name": level, **kwargs})
+        self.level, self.config = level, config
+        dtype, dim = self.dtype_policy, config.embedding_dim
+        self.encoder = StateEncoder(
+            config.state_dim, config.attention_heads, config.dropout, dtype=dtype, name="encoder"
+        )
+        self.cumulative = CumulativePath(dim, dtype=dtype, name="cumulative")
+        self.actor = Actor(dim, config.action_space, dtype=dtype, name="actor")
+        self.critic = Critic(config.critic_head, config.critic_form, dim, dtype=dtype, name="critic")
+        self.click_head = ClickHead(config.click_head, dtype=dtype, name="click_head")
 
     def fields(self, profile: tf.Tensor, rows: Rows) -> tf.Tensor:
         """The n = 4 fields of eq. 1 for each row: [B, S, 4, D]."""
@@ -67,7 +72,16 @@ class Level(tf.keras.layers.Layer):
         short_path = self.cumulative(profile, placed, context, constraint)
         return tf.concat([hidden, short_path, embedding.channel_embeddings(channels)], axis=-1)
 
+    def get_config(self) -> dict:
+        return {**super().get_config(), "level": self.level, "config": dataclasses.asdict(self.config)}
 
+    @classmethod
+    def from_config(cls, config: dict) -> "Level":
+        """Inverse of `get_config`."""
+        return cls(**{**config, "config": _network_config(config["config"])})
+
+
+@tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class HrlRecNetwork(tf.keras.Model):
     """Channel selector and item recommender.
 
@@ -78,11 +92,13 @@ class HrlRecNetwork(tf.keras.Model):
     """
 
     def __init__(self, spec: FeatureSpec, sizes: Mapping[str, int], config: NetworkConfig, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Without autocast: numbers such as seconds must reach their buckets unrounded.
+        super().__init__(autocast=False, **kwargs)
         self.spec, self.config = spec, config
-        self.embedding = SessionEmbedding(spec, sizes, config.embedding_dim, config.user_id, name="embedding")
-        self.channel_level = Level("channel", config)
-        self.item_level = Level("item", config)
+        dtype, dim = self.dtype_policy, config.embedding_dim
+        self.embedding = SessionEmbedding(spec, sizes, dim, config.user_id, dtype=dtype, name="embedding")
+        self.channel_level = Level("channel", config, dtype=dtype)
+        self.item_level = Level("item", config, dtype=dtype)
 
     @property
     def levels(self) -> dict[str, Level]:
@@ -104,6 +120,25 @@ class HrlRecNetwork(tf.keras.Model):
             outputs[f"q_{name}"] = level.critic(states, displayed)
         outputs["click_probability"] = click_probability(*logits)
         return outputs
+
+    def get_config(self) -> dict:
+        return {
+            "name": self.name,
+            "dtype": self.dtype_policy.name,
+            "spec": self.spec.to_dict(),
+            "sizes": dict(self.embedding.sizes),
+            "config": dataclasses.asdict(self.config),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Mapping[str, Any] | None = None) -> "HrlRecNetwork":
+        """Inverse of `get_config`; the weights are made by the first call."""
+        spec, network = FeatureSpec.from_dict(config["spec"]), _network_config(config["config"])
+        return cls(**{**config, "spec": spec, "config": network})
+
+
+def _network_config(fields: Mapping[str, Any]) -> NetworkConfig:
+    return Config.from_dict({"network": fields}).network
 
 
 def click_probability(channel_logits: tf.Tensor, item_logits: tf.Tensor) -> tf.Tensor:

@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from hrlrec_tf.features import FeatureSpec, Kind
-from hrlrec_tf.networks.embeddings import FeatureTower, SessionEmbedding, feedback_ids, log2_bucket
+from hrlrec_tf.networks.embeddings import SessionEmbedding, feedback_ids, log2_bucket
+from hrlrec_tf.networks.feature_tower import FeatureTower
 
 DIM = 8
 DAY_MS = 86_400_000
