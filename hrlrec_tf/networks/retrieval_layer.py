@@ -39,7 +39,8 @@ class ChannelConstrainedRetrieval(tf.keras.layers.Layer):
         channels: tf.Tensor,
         available: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        _check(channel_actions, item_actions, candidates, available)
+        candidates, channels = tf.convert_to_tensor(candidates), tf.convert_to_tensor(channels)
+        _check(channel_actions, tf.convert_to_tensor(item_actions), candidates, available)
         similarities = retrieval.cosine_similarities(channel_actions, candidates)
         channels = tf.broadcast_to(channels, tf.shape(similarities))
         available = tf.broadcast_to(True if available is None else available, tf.shape(similarities))
