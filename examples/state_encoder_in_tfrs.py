@@ -56,9 +56,11 @@ def train(data: dict[str, np.ndarray], epochs: int) -> ClickRanker:
 def export(model: ClickRanker, folder: pathlib.Path) -> None:
     """Writes a SavedModel whose default signature gives the candidates' click probabilities [B, N]."""
     names = ("user_group", "item_id", "channel", "clicked", "candidate_item_id", "candidate_channel")
-    score = tf.function(lambda **features: {"click_probability": tf.sigmoid(model(features))})
-    signature = score.get_concrete_function(**{name: tf.TensorSpec([None, None], tf.int32, name) for name in names})
-    tf.saved_model.save(tf.train.Checkpoint(weights=model.variables), str(folder), signatures=signature)
+    specs = {name: tf.TensorSpec([None, None], tf.int32, name) for name in names}
+    score = tf.function(lambda **features: {"click_probability": tf.sigmoid(model(features))}, autograph=False)
+    # The weights alone are tracked: saving the model itself would trace every layer again.
+    weights = tf.train.Checkpoint(weights=model.variables)
+    tf.saved_model.save(weights, str(folder), signatures=score.get_concrete_function(**specs))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
