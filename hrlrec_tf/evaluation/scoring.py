@@ -55,4 +55,5 @@ def _to_rows(batches: Iterable[dict[str, tf.Tensor]]) -> pd.DataFrame:
     )
     for name in ("channel", "request_id", "user_id"):
         rows[name] = rows[name].str.decode("utf-8")
+    rows = rows.drop(columns="weight")
     return rows.assign(label=(rows.pop("clicks") > 0).astype(int)).rename(columns={"click_probability": "prediction"})
