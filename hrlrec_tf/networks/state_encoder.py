@@ -46,18 +46,23 @@ class FieldInteraction(tf.keras.layers.Layer):
             raise ValueError(f"fields must be [..., n, D] with n and D known, got {shape}; give the input a shape")
         if dim % self.heads:
             raise ValueError(f"heads must divide the field size: got {self.heads} and {dim}; choose for instance 4 and 32")
+        dtype = self.dtype_policy
         if self.form == "attention":
-            self.queries_keys_values = tf.keras.layers.Dense(3 * dim, name="queries_keys_values")
-            self.output_projection = tf.keras.layers.Dense(dim, name="output_projection")
+            self.queries_keys_values = tf.keras.layers.Dense(3 * dim, dtype=dtype, name="queries_keys_values")
+            self.output_projection = tf.keras.layers.Dense(dim, dtype=dtype, name="output_projection")
         else:
-            self.all_fields = tf.keras.layers.Dense(count * dim, activation="relu", name="all_fields")
+            self.all_fields = tf.keras.layers.Dense(count * dim, activation="relu", dtype=dtype, name="all_fields")
         self.feed_forward = tf.keras.Sequential(
-            [tf.keras.layers.Dense(2 * dim, activation="relu"), tf.keras.layers.Dense(dim)], name="feed_forward"
+            [
+                tf.keras.layers.Dense(2 * dim, activation="relu", dtype=dtype),
+                tf.keras.layers.Dense(dim, dtype=dtype),
+            ],
+            name="feed_forward",
         )
         # Statistics of 32 numbers need float32, whatever the rest computes in.
         self.attention_norm = tf.keras.layers.LayerNormalization(name="attention_norm", dtype="float32")
         self.output_norm = tf.keras.layers.LayerNormalization(name="output_norm", dtype="float32")
-        self.dropout = Dropout(self.dropout_rate)
+        self.dropout = Dropout(self.dropout_rate, dtype=dtype)
         super().build(shape)
 
     def call(self, fields: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -143,8 +148,8 @@ class StateEncoder(tf.keras.layers.Layer):
                 raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}")
         self.units, self.heads, self.dropout_rate = units, heads, dropout
         self.sequence_form, self.fields_form, self.window = sequence, fields, window
-        self.interaction = FieldInteraction(heads, dropout, fields, name="interaction")
-        self.initial = tf.keras.layers.Dense(units, activation="tanh", name="initial")
+        self.interaction = FieldInteraction(heads, dropout, fields, dtype=self.dtype_policy, name="interaction")
+        self.initial = tf.keras.layers.Dense(units, activation="tanh", dtype=self.dtype_policy, name="initial")
         self.sequence = _SEQUENCES[sequence](units, name=sequence)
 
     def call(
