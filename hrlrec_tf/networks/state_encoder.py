@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.networks.checks import check_choice, check_size
 from hrlrec_tf.networks.dropout import Dropout
 from hrlrec_tf.networks.gru import GRU
 from hrlrec_tf.networks.pooling import MeanPooling
@@ -31,21 +33,27 @@ class FieldInteraction(tf.keras.layers.Layer):
       fields: [..., n, D]. Returns [..., n * D].
 
     Raises:
-      ValueError: `form` is unknown, n or D is, or `heads` does not divide D.
+      ConfigError: `form` is unknown, n or D is, or `heads` does not divide D.
     """
 
     def __init__(self, heads: int = 4, dropout: float = 0.0, form: str = "attention", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if form not in _FORMS:
-            raise ValueError(f"form is {form!r}; choose one of {', '.join(_FORMS)}")
+        check_choice("FieldInteraction", "form", form, _FORMS)
+        check_size("FieldInteraction", "heads", heads)
         self.heads, self.dropout_rate, self.form = heads, dropout, form
+        self.supports_masking = True
 
     def build(self, shape: tf.TensorShape) -> None:
         count, dim = shape[-2], shape[-1]
         if count is None or dim is None:
-            raise ValueError(f"fields must be [..., n, D] with n and D known, got {shape}; give the input a shape")
+            raise ConfigError(
+                f"FieldInteraction: fields must be [..., n, D] with n and D known, got {shape}; give the input a shape"
+            )
         if dim % self.heads:
-            raise ValueError(f"heads must divide the field size: got {self.heads} and {dim}; choose for instance 4 and 32")
+            raise ConfigError(
+                f"FieldInteraction: heads must divide the field size, got {self.heads} and {dim}; choose for instance 4 "
+                "and 32"
+            )
         dtype = self.dtype_policy
         if self.form == "attention":
             self.queries_keys_values = tf.keras.layers.Dense(3 * dim, dtype=dtype, name="queries_keys_values")
@@ -129,7 +137,7 @@ class StateEncoder(tf.keras.layers.Layer):
       Returns [B, T, units]: the states before the last T - 1 rows and after each of them.
 
     Raises:
-      ValueError: a switch is unknown, or `fields` has not rank 4.
+      ConfigError: a switch or a size is wrong, or `fields` has not rank 4.
     """
 
     def __init__(
@@ -143,9 +151,10 @@ class StateEncoder(tf.keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value, known in (("sequence", sequence, tuple(_SEQUENCES)), ("window", window, _WINDOWS)):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}")
+        check_size("StateEncoder", "units", units)
+        check_choice("StateEncoder", "sequence", sequence, _SEQUENCES)
+        check_choice("StateEncoder", "fields", fields, _FORMS)
+        check_choice("StateEncoder", "window", window, _WINDOWS)
         self.units, self.heads, self.dropout_rate = units, heads, dropout
         self.sequence_form, self.fields_form, self.window = sequence, fields, window
         self.interaction = FieldInteraction(heads, dropout, fields, dtype=self.dtype_policy, name="interaction")
@@ -203,15 +212,16 @@ class StateEncoder(tf.keras.layers.Layer):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Interacted rows [B, S, n * D], mask [B, S] and initial state [B, units]."""
         if fields.shape.rank != 4:
-            raise ValueError(
-                f"fields must be [batch, rows, fields, size], got rank {fields.shape.rank}; add the axis it lacks"
+            raise ConfigError(
+                f"StateEncoder: fields must be [batch, rows, fields, size], got rank {fields.shape.rank}; add the axis "
+                "it lacks"
             )
         rows = self.interaction(fields, training=training)
         if mask is None:
             mask = tf.fill(tf.shape(fields)[:2], True)
         if profile is None:
-            return rows, mask, tf.zeros([tf.shape(fields)[0], self.units], rows.dtype)
-        return rows, mask, self.initial(profile)
+            return rows, mask, tf.zeros([tf.shape(fields)[0], self.units])
+        return rows, mask, tf.cast(self.initial(profile), tf.float32)
 
     def _all_states(self, rows: tf.Tensor, mask: tf.Tensor, initial: tf.Tensor) -> tf.Tensor:
         """States before, between and after all rows, time first: [S + 1, B, units] float32."""

@@ -128,7 +128,9 @@ class TestKerasMask:
         (lambda: FieldInteraction(heads=3)(tf.zeros([1, N, D])), "heads must divide .* 3 and 4"),
         (lambda: StateEncoder(sequence="lstm"), "sequence .*gru.*mean.*'lstm'"),
         (lambda: StateEncoder(fields="none"), "fields .*attention.*dense.*'none'"),
+        (lambda: StateEncoder(window="moving"), "window .*fixed.*sliding.*'moving'"),
         (lambda: StateEncoder(units=0), "units .*0"),
+        (lambda: StateEncoder(4)(tf.zeros([1, 2, 8])), "must be \\[batch, rows, fields, size\\], got rank 3"),
     ],
 )
 def test_what_is_refused(wrong, sentence):

@@ -186,24 +186,6 @@ def test_dense_layers_in_the_place_of_attention_by_hand():
     np.testing.assert_allclose(layer(tf.constant(FIELDS))[1, 2], rows.reshape(-1), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "switch, message",
-    [
-        ({"sequence": "lstm"}, "sequence is 'lstm'; choose one of gru, mean"),
-        ({"fields": "conv"}, "form is 'conv'; choose one of attention, dense"),
-        ({"window": "moving"}, "window is 'moving'; choose one of fixed, sliding"),
-    ],
-)
-def test_unknown_switches_are_refused(switch, message):
-    with pytest.raises(ValueError, match=message):
-        StateEncoder(**switch)
-
-
-def test_heads_that_do_not_divide_the_field_size_are_refused():
-    with pytest.raises(ValueError, match="heads must divide the field size: got 3 and 8"):
-        FieldInteraction(3)(tf.constant(FIELDS))
-
-
 def test_dropout_in_training_only(encoder):
     np.testing.assert_array_equal(encode(encoder), encode(encoder))
     assert np.abs(encode(encoder, training=True) - encode(encoder, training=True)).max() > 1e-3
