@@ -158,7 +158,7 @@ class _Run:
         else:
             try:
                 self._last.checkpoint.restore(checkpoint).assert_existing_objects_matched()
-            except AssertionError as error:
+            except (AssertionError, ValueError, tf.errors.InvalidArgumentError) as error:
                 raise ModelError(
                     f"{checkpoint} was written by another version of hrlrec_tf; start again without --resume"
                 ) from error
