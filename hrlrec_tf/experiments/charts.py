@@ -27,6 +27,8 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 _WIDTH, _HEIGHT = 4.6, 2.7  # inches, of 72 units
 _ROW = 0.24  # inches per bar
 _X_TICKS = 8
+_X_LABELS = 10
+_X_CHARACTERS = 48  # that fit side by side
 _STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 _LABEL = 22  # characters of a bar's label
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
@@ -208,7 +210,10 @@ def scatter_chart(
         axes.plot(x[best], y[best], "o", color=Ink.SECOND.value[0], markersize=8, markeredgewidth=0)
         axes.set_xlabel(x_label)
         if labels is not None:
-            axes.set_xticks(range(len(labels)), [_short(label) for label in labels])
+            shown = range(0, len(labels), math.ceil(len(labels) / _X_LABELS))
+            axes.set_xticks(shown, [_short(labels[i]) for i in shown])
+            if sum(len(labels[i]) for i in shown) > _X_CHARACTERS:
+                axes.tick_params(axis="x", labelrotation=20)
             axes.set_xlim(-0.6, len(labels) - 0.4)
         elif log:
             axes.set_xscale("log")

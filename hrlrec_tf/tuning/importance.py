@@ -17,9 +17,10 @@ from hrlrec_tf.tuning.trials import TrialRecord
 
 FEWEST_TRIALS = 8
 _TRIALS_PER_FIELD = 10  # below which a ranking is a hint only
+_LEAST_EXPLAINED = 0.1  # below which the forest may as well have learned noise
 _FOLDS = 4
-_REPEATS = 20
-_TREES = 100
+_REPEATS = 10
+_TREES = 60
 _CURVE = 25  # points of a range's curve
 
 
@@ -45,7 +46,9 @@ def analyse(space: SearchSpace, records: Sequence[TrialRecord]) -> Importance:
     used = [record for record in records if record.outcome.auc is not None and not record.outcome.same_as]
     target = np.array([record.outcome.auc for record in used], dtype=float)
     if len(used) < FEWEST_TRIALS or not target.std():
-        return Importance({}, {}, None, f"{len(used)} trials tell too little; it takes {FEWEST_TRIALS} of different AUC.")
+        return Importance(
+            {}, {}, None, f"{len(used)} trials tell too little; it takes {FEWEST_TRIALS} of different AUC."
+        )
     inputs = np.array([[_code(space, name, record.values[name]) for name in space.fields] for record in used])
     drops, errors = np.zeros(len(space.fields)), np.zeros(len(used))
     for fitted, held in KFold(_FOLDS, shuffle=True, random_state=0).split(inputs):
@@ -56,8 +59,8 @@ def analyse(space: SearchSpace, records: Sequence[TrialRecord]) -> Importance:
         )
         drops += np.maximum(shuffled.importances_mean, 0.0) * len(held)
     explained = float(1 - errors.mean() / target.var())
-    if explained <= 0 or not drops.any():
-        return Importance({}, {}, explained, _note(len(used), len(space.fields), 0.0))
+    if explained < _LEAST_EXPLAINED or not drops.any():
+        return Importance({}, {}, explained, _note(len(used), len(space.fields), explained))
     forest = _forest().fit(inputs, target)
     order = sorted(zip(space.fields, drops / drops.sum(), strict=True), key=lambda pair: -pair[1])
     return Importance(
@@ -97,12 +100,14 @@ def _curve(
 
 
 def _note(trials: int, fields: int, explained: float) -> str:
-    if not explained:
+    if explained < _LEAST_EXPLAINED:
         return (
-            f"A random forest on {trials} trials cannot predict trials it has not seen: what mattered is lost in noise. "
-            "Run more trials, or more seeds per trial (executions)."
+            f"A random forest on {trials} trials can hardly predict trials it has not seen: what mattered is lost in "
+            "noise. Run more trials, or more seeds per trial (executions)."
         )
-    text = f"A random forest on {trials} trials predicts {explained:.0%} of the AUC's variance on trials it has not seen."
+    text = (
+        f"A random forest on {trials} trials predicts {explained:.0%} of the AUC's variance on trials it has not seen."
+    )
     if trials < _TRIALS_PER_FIELD * fields:
         text += f" With fewer than {_TRIALS_PER_FIELD} trials per field, take the shares as a hint."
     return text

@@ -4,11 +4,13 @@ KerasTuner (1.4) writes an oracle's state and each trial to files of their own, 
 ended still counts as running. Here the caller takes the whole state (`state`) and writes it as one file.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial
+from sklearn.exceptions import ConvergenceWarning
 
 from hrlrec_tf.tuning.space import Choices, SearchSpace, Value
 
@@ -20,6 +22,8 @@ _NOISE = 0.01
 
 class _Unsaved(keras_tuner.Oracle):
     """An oracle that leaves writing to its caller."""
+
+    trials: dict[str, Trial]
 
     def save(self) -> None:
         """Nothing: see `state`."""
@@ -56,12 +60,16 @@ class BayesianOracle(_Unsaved, keras_tuner.oracles.BayesianOptimizationOracle):
 
         The library predicts that with the process of an earlier call, or with none at all: far off any real AUC.
         """
-        every, ended = self.trials, [trial for trial in self.trials.values() if trial.status == "COMPLETED"]
-        if self.ongoing_trials and len(ended) >= self.num_initial_points:
-            self.trials = {trial.trial_id: trial for trial in ended}
-            self.gpr.fit(*self._vectorize_trials())
-            self.trials = every
-        return dict(super().populate_space(trial_id))
+        every = self.trials
+        ended = [trial for trial in every.values() if trial.status == "COMPLETED"]
+        with warnings.catch_warnings():
+            # A length scale at its bound: few trials, or a field that changes nothing.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            if self.ongoing_trials and len(ended) >= self.num_initial_points:
+                self.trials = {trial.trial_id: trial for trial in ended}
+                self.gpr.fit(*self._vectorize_trials())
+                self.trials = every
+            return dict(super().populate_space(trial_id))
 
 
 def make(space: SearchSpace) -> keras_tuner.Oracle:

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import IO
@@ -43,7 +44,9 @@ class FolderLock:
                     ) from None
                 time.sleep(0.2)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._file is not None:
             self._file.close()
 
@@ -61,6 +64,7 @@ class TrialProcesses:
         self._lock = lock
         self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
+        self._starting = threading.Lock()
 
     def __call__(self, folder: pathlib.Path) -> Outcome:
         """Runs the trial of `folder` to its end; a process that dies is a failed trial."""
@@ -71,26 +75,30 @@ class TrialProcesses:
         }
         command = [sys.executable, "-m", "hrlrec_tf.tuning.worker", str(folder), str(self._threads)]
         with open(folder / trials.LOG, "ab") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                pass_fds=[self._lock],
-                start_new_session=True,  # Ctrl-C is the search's to handle
-            )
-            self._running.add(process)
+            with self._starting:
+                if self._closed:
+                    raise TrainingError("the search ended before this trial")
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    pass_fds=[self._lock],
+                    start_new_session=True,  # Ctrl-C is the search's to handle
+                )
+                self._running.add(process)
             process.wait()
             self._running.discard(process)
         if self._closed:
-            raise TrainingError("the search ended before this trial")
+            raise TrainingError("the search ended in the middle of this trial")
         outcome = trials.read_outcome(folder)
         return outcome or Outcome("failed", reason=f"{_ending(process.returncode)}; see {folder / trials.LOG}")
 
     def close(self) -> None:
         """Ends what still runs; it can be resumed."""
-        self._closed = True
+        with self._starting:
+            self._closed = True
         for process in list(self._running):
             process.kill()
             process.wait()

@@ -139,9 +139,7 @@ def _importance_svg(found: Importance) -> str:
     return charts.bar_chart("importance", alt, list(found.shares), [Series(alt, values, Ink.FIRST)], 0, " %")
 
 
-def _field_svg(
-    number: int, name: str, space: SearchSpace, records: Sequence[TrialRecord], found: Importance
-) -> str:
+def _field_svg(number: int, name: str, space: SearchSpace, records: Sequence[TrialRecord], found: Importance) -> str:
     """AUC of every trial over one field's value, with the forest's curve and the best trial marked."""
     kind = space.fields[name]
     used = [record for record in records if record.outcome.auc is not None]

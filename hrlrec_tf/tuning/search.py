@@ -140,7 +140,7 @@ class Search:
         return trial if trial.status == "RUNNING" else None
 
     def _known(self, trial: Trial) -> Outcome | None:
-        """How a trial ends that needs no training: it ended before a kill, its values had their trial, or contradict."""
+        """How a trial ends without training: it did before a kill, or its values had their trial or contradict."""
         if outcome := trials.read_outcome(self._trial_folder(trial.trial_id)):
             return outcome
         values = self._values(trial)

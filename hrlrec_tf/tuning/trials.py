@@ -47,7 +47,7 @@ class Outcome:
     """
 
     status: Literal["completed", "failed"]
-    aucs: Sequence[float] = ()
+    aucs: tuple[float, ...] = ()
     epochs: int = 0
     seconds: float = 0.0
     reason: str = ""
@@ -87,7 +87,10 @@ def read_job(folder: pathlib.Path) -> Job:
 
 def read_outcome(folder: pathlib.Path) -> Outcome | None:
     """The outcome of a trial, or None as long as there is none."""
-    return Outcome(**_read(folder / OUTCOME)) if (folder / OUTCOME).exists() else None
+    if not (folder / OUTCOME).exists():
+        return None
+    fields = _read(folder / OUTCOME)
+    return Outcome(**{**fields, "aucs": tuple(fields["aucs"])})
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`hrlrec tune`: hyper-parameter search on the validation slice."""
 
 import argparse
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from hrlrec_tf import verbs
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError, DataError
-from hrlrec_tf.tuning import space
+from hrlrec_tf.tuning import space_file
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,16 +18,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--space",
         required=True,
         metavar="FILE",
-        help=f"YAML of what is searched and how, or one of the package's own: {', '.join(space.bundled())}",
+        help=f"YAML of what is searched and how, or one of the package's own: {', '.join(space_file.bundled())}",
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="search folder to make; the same command goes on with an unfinished one"
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="search folder to make; the same command goes on with it",
     )
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="trials at a time, which share the cores")
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
-    wanted = space.load(args.space)
+    wanted = space_file.load(args.space)
     if not 1 <= args.parallel <= 256:
         raise ConfigError(f"--parallel must be from 1 to 256: got {args.parallel}")
     data = verbs.session_folder(args.data)
@@ -40,7 +42,8 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     from hrlrec_tf.tuning.processes import FolderLock, TrialProcesses
 
     out = pathlib.Path(args.out).resolve()
-    sizes = {f"{split}/{pathlib.Path(file).name}": os.stat(file).st_size for split in sessions for file in sessions[split]}
+    paths = [pathlib.Path(file) for files in sessions.values() for file in files]
+    sizes = {f"{path.parent.name}/{path.name}": path.stat().st_size for path in paths}
     search.open_folder(out, wanted, args.model, sizes)
     with FolderLock(out) as lock:
         _fit_transform(data)

@@ -1,7 +1,8 @@
 """One trial in a process of its own, so that trials run side by side and one that dies takes no other with it.
 
-`python -m hrlrec_tf.tuning.worker TRIAL_FOLDER THREADS` trains what `job.json` says, as `hrlrec train` would, and writes
-`outcome.json`. It ends with whoever holds the other end of its standard input: a killed search leaves no trial behind.
+`python -m hrlrec_tf.tuning.worker TRIAL_FOLDER THREADS` trains what `job.json` says, as `hrlrec train` would, and
+writes `outcome.json`. It ends with whoever holds the other end of its standard input: a killed search leaves no trial
+behind.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def run(folder: pathlib.Path) -> Outcome:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; see {folder / trials.LOG}"
     outcome = Outcome(
         status="failed" if reason else "completed",
-        aucs=[result["validation_auc"] for result in results],
+        aucs=tuple(result["validation_auc"] for result in results),
         epochs=sum(result["epochs"] for result in results),
         seconds=round(time.monotonic() - start, 1),
         reason=reason,
