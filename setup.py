@@ -14,6 +14,7 @@ CORE = [
     "absl-py>=1.0",
     "apache-beam>=2.61,<3",
     "jinja2>=3.1,<4",
+    "keras-tuner>=1.4.7,<1.5",
     "matplotlib>=3.10,<4",
     "google-crc32c>=1.5",
     "numpy>=1.26,<3",
@@ -56,6 +57,7 @@ VERBS = {
     "serve": "serving.verbs:SERVE",
     "simulate": "hrlrec_tf.simulator.verb:VERB",
     "train": "hrlrec_tf.verbs:TRAIN",
+    "tune": "hrlrec_tf.tuning.verb:VERB",
 }
 
 

@@ -1,4 +1,4 @@
-"""Line and bar charts as SVG to be inlined in a page.
+"""Line, bar and scatter charts as SVG to be inlined in a page.
 
 Matplotlib draws with stand-in colours, which become CSS custom properties (`Ink`), so that one picture fits light and
 dark pages. Text stays text and takes the page's font. A chart is drawn as wide as a phone and scales from there.
@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from hrlrec_tf.experiments import formatting
 
@@ -27,6 +27,8 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 _WIDTH, _HEIGHT = 4.6, 2.7  # inches, of 72 units
 _ROW = 0.24  # inches per bar
 _X_TICKS = 8
+_X_LABELS = 10
+_X_CHARACTERS = 48  # that fit side by side
 _STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 _LEGEND_LETTERS = 34  # in one line of a legend; more make it two columns
 _LABEL = 22  # characters of a bar's label
@@ -185,6 +187,62 @@ def bar_chart(
         axes.grid(axis="x")
         axes.margins(x=0.04, y=0.03)
         _legend(figure, drawable)
+        return _svg(figure, name, alt)
+
+
+def scatter_chart(
+    name: str,
+    alt: str,
+    x: Sequence[float],
+    y: Sequence[float],
+    x_label: str,
+    best: int,
+    curve: Sequence[tuple[float, float]] = (),
+    labels: Sequence[str] | None = None,
+    log: bool = False,
+) -> str:
+    """Dots, one of them marked, with a curve through them.
+
+    Args:
+      name: of the chart, unique in its page.
+      alt: what the chart shows, for those who do not see it.
+      x: [N] positions on the horizontal axis.
+      y: [N] positions on the vertical axis, finite.
+      x_label: what `x` is.
+      best: which dot is marked.
+      curve: (x, y) from left to right; with `labels`, a dash at each.
+      labels: what stands at x = 0, 1, ... instead of a number.
+      log: whether the horizontal axis is logarithmic.
+
+    Returns:
+      An `svg` element; "" when there are no dots.
+    """
+    if not len(x):
+        return ""
+    with _drawing(_HEIGHT) as (figure, axes):
+        axes.plot(x, y, "o", color=Ink.FIRST.value[0], markersize=5, alpha=0.55, markeredgewidth=0)
+        if curve:
+            places, levels = zip(*curve, strict=True)
+            if labels is not None:
+                axes.hlines(levels, np.subtract(places, 0.3), np.add(places, 0.3), color=Ink.QUIET.value[0])
+            else:
+                axes.plot(places, levels, color=Ink.QUIET.value[0])
+        axes.plot(x[best], y[best], "o", color=Ink.SECOND.value[0], markersize=8, markeredgewidth=0)
+        axes.set_xlabel(x_label)
+        if labels is not None:
+            shown = range(0, len(labels), math.ceil(len(labels) / _X_LABELS))
+            axes.set_xticks(shown, [_short(labels[i]) for i in shown])
+            if sum(len(labels[i]) for i in shown) > _X_CHARACTERS:
+                axes.tick_params(axis="x", labelrotation=20)
+            axes.set_xlim(-0.6, len(labels) - 0.4)
+        elif log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
+        axes.grid(axis="y")
+        axes.margins(x=0.04, y=0.12)
         return _svg(figure, name, alt)
 
 

@@ -95,3 +95,39 @@ def test_a_missing_bar_is_a_dash() -> None:
     svg = charts.bar_chart("a", "", ["x", "y"], [Series("s", [0.25, math.nan], Ink.FIRST)], digits=2, unit=" %")
     assert {"0.25 %", "–"} <= set(_texts(svg))
     assert _widths(svg, "var(--first)")[1] == 0.0
+
+
+def _dots(svg: str, color: str) -> list[tuple[float, float]]:
+    uses = ElementTree.fromstring(svg).iter(f"{_SVG}use")
+    return [
+        (float(use.get("x", "")), float(use.get("y", ""))) for use in uses if f"fill: {color}" in use.get("style", "")
+    ]
+
+
+def test_dots_stand_at_their_values_and_the_best_is_marked() -> None:
+    svg = charts.scatter_chart("a", "", [1.0, 2.0, 4.0], [0.5, 0.7, 0.6], "rate", best=1)
+    first, second, last = _dots(svg, "var(--first)")
+    assert (last[0] - second[0]) / (second[0] - first[0]) == pytest.approx(2.0, rel=1e-3)
+    assert second[1] < last[1] < first[1]  # downwards in an SVG
+    assert _dots(svg, "var(--second)") == [second]
+
+
+def test_a_logarithmic_axis_spreads_powers_evenly() -> None:
+    svg = charts.scatter_chart("a", "", [1e-4, 1e-3, 1e-2], [0.5, 0.7, 0.6], "rate", best=1, log=True)
+    first, second, last = _dots(svg, "var(--first)")
+    assert last[0] - second[0] == pytest.approx(second[0] - first[0], rel=1e-3)
+    assert {"0.0001", "0.001", "0.01"} <= set(_texts(svg))
+
+
+def test_labels_take_the_place_of_numbers_and_the_curve_has_a_dash_at_each() -> None:
+    curve = [(0.0, 0.5), (1.0, 0.6)]
+    svg = charts.scatter_chart("a", "", [0, 1, 1], [0.5, 0.7, 0.6], "head", 1, curve, labels=["relu", "linear"])
+    assert {"relu", "linear", "head"} <= set(_texts(svg))
+    assert len(_paths(svg, "stroke: var(--quiet)")) == 2
+    many = [f"value {i}" for i in range(30)]
+    shown = set(_texts(charts.scatter_chart("a", "", [0.0], [0.5], "head", 0, labels=many))) & set(many)
+    assert "value 0" in shown and len(shown) == 10
+
+
+def test_no_dots_are_no_picture() -> None:
+    assert charts.scatter_chart("a", "", [], [], "rate", best=0) == ""

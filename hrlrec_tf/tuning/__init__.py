@@ -1,0 +1,1 @@
+"""Hyper-parameter search on the validation slice: space, KerasTuner's oracles, trials as processes, what mattered."""
