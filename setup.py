@@ -52,6 +52,7 @@ VERBS = {
     "prepare": "hrlrec_tf.data.verb:VERB",
     "quickstart": "tfx_pipeline.verb:VERB",
     "rank": "serving.verbs:RANK",
+    "report": "hrlrec_tf.experiments.verb:VERB",
     "serve": "serving.verbs:SERVE",
     "simulate": "hrlrec_tf.simulator.verb:VERB",
     "train": "hrlrec_tf.verbs:TRAIN",

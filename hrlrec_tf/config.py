@@ -29,6 +29,10 @@ class NetworkConfig:
     state_dim: int = 128  # GRU units
     attention_heads: int = 4
     dropout: float = 0.3  # authors' code
+    fields: Literal["attention", "dense"] = "attention"  # eq. 1; dense: Table 4's ablation
+    sequence: Literal["gru", "mean"] = "gru"  # eq. 2; mean: average pooling, Table 4's ablation
+    window: Literal["fixed", "sliding"] = "fixed"  # sliding: exactly m rows before each position, a pass for each
+    sequence_length: int = 0  # m, rows a state sees; 0: as many as the sessions carry (50 by default)
     action_space: Literal["tanh", "l2"] = "tanh"  # eq. 3, 6; l2: unit length, so that Q cannot grow with it
     critic_head: Literal["relu", "linear", "softplus"] = "relu"  # eq. 5, 8
     critic_form: Literal["linear", "interaction"] = "linear"  # interaction: dQ/da depends on the state
@@ -46,6 +50,7 @@ class NetworkConfig:
         check_range(self, "state_dim", 1, 8192)
         check_range(self, "attention_heads", 1, 64)
         check_range(self, "dropout", 0.0, 0.95)
+        check_range(self, "sequence_length", 0, 1 << 16)
         check_range(self, "channel_weight", 0.0, 1e6)
         if self.embedding_dim % self.attention_heads:
             raise ConfigError(
@@ -143,6 +148,7 @@ class TrainingConfig:
     target_period: int = 30  # batches between soft target updates
     epochs: int = 30
     patience: int = 3  # epochs without a better validation AUC before training stops
+    checkpoint_batches: int = 500  # between checkpoints inside an epoch: what a kill can cost
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -156,6 +162,7 @@ class TrainingConfig:
             ("target_period", 1, 1 << 20),
             ("epochs", 1, 1 << 20),
             ("patience", 1, 1 << 20),
+            ("checkpoint_batches", 1, 1 << 20),
             ("seed", 0, (1 << 31) - 1),
         ):
             check_range(self, name, low, high)

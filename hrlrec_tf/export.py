@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from hrlrec_tf import features, training
 from hrlrec_tf.candidates import Candidates, Request
-from hrlrec_tf.data.input import SessionReader
+from hrlrec_tf.data.input import SessionReader, as_sparse
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.features import FeatureSpec, Kind
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
@@ -77,10 +77,10 @@ class ServingModule(tf.Module):
             values = _newest(values, spec.history_length, kind)
             session[name] = tf.reshape(values, [-1, spec.width(name)])
         for name in features.PROFILE:
-            session[name] = _as_sparse(raw[name])
+            session[name] = as_sparse(raw[name])
         for name in spec.item:
             values = candidate_tags if name == "tags" else raw[features.CANDIDATE + name]
-            session[name] = _as_sparse(tf.reshape(values, [tf.shape(values)[0], -1]))
+            session[name] = as_sparse(tf.reshape(values, [tf.shape(values)[0], -1]))
         batch = self._reader.transform(session)
         rows = {name: batch.pop(name) for name in spec.item}
         request = Request(batch, raw["profile_channel"], raw["profile_tag"])
@@ -148,13 +148,6 @@ def _newest(values: tf.Tensor, rows: int, kind: Kind) -> tf.Tensor:
     padding = [[0, 0], [rows, 0]] + [[0, 0]] * (values.shape.rank - 2)
     padded = tf.pad(values, padding, constant_values=tf.constant(kind.absent, values.dtype))
     return padded[:, -rows:]
-
-
-def _as_sparse(dense: tf.Tensor) -> tf.SparseTensor:
-    """Keeps every value, "" and 0 included, so that structure survives the transform graph."""
-    shape = tf.shape(dense, out_type=tf.int64)
-    indices = tf.where(tf.fill(shape, True))
-    return tf.SparseTensor(indices, tf.reshape(dense, [-1]), shape)
 
 
 def _check_requests(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:

@@ -21,6 +21,7 @@ joined by `TAG_SEPARATOR`, and candidates are rows whose names stand behind `can
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -162,6 +163,15 @@ class FeatureSpec:
         inputs |= {name: (kind, 2) for name, kind in PROFILE.items()}
         inputs |= {CANDIDATE + name: (kind, 2) for name, kind in self.item.items()}
         return inputs | {"epsilon": (Kind.FLOAT, 1)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**dataclasses.asdict(self), "optional": {name: kind.value for name, kind in self.optional.items()}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "FeatureSpec":
+        """Inverse of `to_dict`."""
+        return cls(**{**values, "optional": {name: Kind(kind) for name, kind in values["optional"].items()}})
 
     @classmethod
     def of_names(cls, kinds: Mapping[str, Kind], **sizes: int) -> "FeatureSpec":

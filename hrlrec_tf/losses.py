@@ -93,17 +93,19 @@ def similarity_loss(
     Args:
       actions_t: [batch, T, D] virtual items.
       pool: [P, D] real items.
-      allowed: [batch * T, P] bool; whether an item may be an action's d* (item level: inside the logged channel).
+      allowed: [batch * T, P] or [1, P] bool; whether an item may be an action's d* (item level: inside the logged channel).
       valid_t: [batch, T].
 
     Returns:
       The loss and the mean similarity of an action to its nearest item; both scalars.
     """
     actions = tf.reshape(actions_t, [-1, actions_t.shape[-1]])
-    similarities = cosine_similarities(actions, tf.stop_gradient(pool))
-    nearest_similarity = tf.gather(similarities, nearest(similarities, allowed), batch_dims=1)
+    similarities = cosine_similarities(tf.stop_gradient(actions), tf.stop_gradient(pool))
+    chosen = tf.gather(pool, nearest(similarities, allowed))
+    # Once more for the nearest item alone: a gradient through all pairs would cost as much as the search.
+    similarity = cosine_similarities(actions, tf.stop_gradient(chosen)[:, tf.newaxis])[:, 0]
     usable = tf.reshape(valid_t, [-1]) * tf.cast(tf.reduce_any(allowed, axis=1), tf.float32)
-    mean = masked_mean(nearest_similarity, usable)
+    mean = masked_mean(similarity, usable)
     return -mean, mean
 
 

@@ -12,6 +12,7 @@ from hrlrec_tf.candidates import Candidates, Request, as_of_counts, first_of_its
 from hrlrec_tf.networks.actor import to_action_space
 from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level
+from hrlrec_tf.networks.state_encoder import Carry
 
 # What a ranked position holds; see `Ranker.rank`.
 OUTPUTS = {
@@ -31,7 +32,7 @@ class _Prefix(NamedTuple):
     """What stands above the next position."""
 
     available: tf.Tensor  # [B, N] bool
-    hidden: dict[str, tf.Tensor]  # level -> [B, units]
+    hidden: dict[str, Carry]  # level -> what its encoder carries on
     placed: Placed
     channels: tf.Tensor  # [B, T] string, "" from the position on
     tags: tf.Tensor  # [B, T, K] string
@@ -116,12 +117,12 @@ class Ranker:
 
     def _start(self, request: Request, encoded: _Encoded, candidates: Candidates) -> _Prefix:
         embedding, batch = self.network.embedding, request.batch
-        history, mask = embedding.history(batch), batch["history_item_id"] > 0
+        history, mask = embedding.history(batch), embedding.history_mask(batch)
         hidden = {}
         for name, level in self.network.levels.items():
             fields = level.fields(encoded.profile, history)
-            hidden[name] = level.encoder(fields, encoded.profile, mask, 1)[:, 0]
-        size, length, tags = tf.shape(mask)[0], self.network.spec.list_length, self.network.spec.max_tags
+            hidden[name] = level.encoder.start(fields, encoded.profile, mask)
+        size, length, tags = tf.shape(candidates.item_id)[0], self.network.spec.list_length, self.network.spec.max_tags
         return _Prefix(
             available=(candidates.item_id != "") & first_of_its_kind(candidates.item_id),
             hidden=hidden,
@@ -138,7 +139,7 @@ class Ranker:
         position = tf.fill(tf.stack([tf.shape(channels)[0], 1]), tf.cast(t, tf.int64))
         context = self.network.embedding.list_context(request.batch, position)
         placed = Placed(*(tf.repeat(values[:, tf.newaxis], count, axis=1) for values in prefix.placed))
-        hidden = tf.repeat(prefix.hidden[level.level][:, tf.newaxis], count, axis=1)
+        hidden = tf.repeat(level.encoder.read(prefix.hidden[level.level])[:, tf.newaxis], count, axis=1)
         context = tf.repeat(context, count, axis=1)
         return level.join(self.network.embedding, hidden, encoded.cumulative, placed, context, channels)
 

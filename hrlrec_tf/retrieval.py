@@ -6,6 +6,8 @@ that stands first. Where no candidate may be chosen the index is 0 and the calle
 
 import tensorflow as tf
 
+from hrlrec_tf.precision import at_least_float32
+
 _NEVER = float("-inf")
 
 
@@ -17,10 +19,10 @@ def cosine_similarities(actions: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
       candidates: [N, D], or [A, N, D] with a set of its own for each action.
 
     Returns:
-      [A, N]; 0 where either vector is zero.
+      [A, N], float32 or better: half precision would tie candidates. 0 where either vector is zero.
     """
-    actions = tf.math.l2_normalize(actions, axis=-1)
-    candidates = tf.math.l2_normalize(candidates, axis=-1)
+    actions = tf.math.l2_normalize(at_least_float32(actions), axis=-1)
+    candidates = tf.math.l2_normalize(at_least_float32(candidates), axis=-1)
     if actions.shape.rank == 3:
         return tf.reduce_sum(actions * candidates, axis=-1)
     if candidates.shape.rank == 2:

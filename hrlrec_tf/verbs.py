@@ -3,10 +3,13 @@
 import argparse
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODELS = ("hrl-rec",)
 
@@ -51,21 +54,25 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
     parser.add_argument("--split", default="eval", choices=("train", "validation", "eval"))
     parser.add_argument("--base", metavar="DIR", help="model folder to compare with (RelaImpr)")
+    parser.add_argument("--predictions", metavar="FILE", help="also write the scored rows here, as Parquet")
 
 
 def _evaluate(args: argparse.Namespace) -> Mapping[str, Any]:
     from hrlrec_tf import training
-    from hrlrec_tf.evaluation import metrics, scoring
+    from hrlrec_tf.evaluation import metrics, predictions, scoring
 
     files = session_files(session_folder(args.data), args.split)
 
-    def evaluate(model: str) -> dict[str, Any]:
+    def score(model: str) -> "pd.DataFrame":
         network, reader, _ = training.load(model)
-        return dict(metrics.click_metrics(scoring.score_sessions(network, reader, files)))
+        return scoring.score_sessions(network, reader, files)
 
-    result = evaluate(args.model)
+    rows = score(args.model)
+    if args.predictions:
+        predictions.write(args.predictions, rows)
+    result = dict(metrics.click_metrics(rows))
     if args.base:
-        result["base_auc"] = evaluate(args.base)["auc"]
+        result["base_auc"] = metrics.click_metrics(score(args.base))["auc"]
         result["rela_impr"] = metrics.rela_impr(result["auc"], result["base_auc"])
     _print_metrics(result)
     return result

@@ -165,14 +165,11 @@ def field_interaction(fields: Array, weights: Mapping[str, Array], heads: int) -
     return layer_norm(rows, weights["output_norm/gamma"], weights["output_norm/beta"]).reshape(-1)
 
 
-def gru_step(x: Array, state: Array, kernel: Array, recurrent: Array, bias: Array) -> Array:
-    """One step of a GRU cell in Keras' form (reset after the product, two biases)."""
-    units = len(state)
-    inside, before = x @ kernel + bias[0], state @ recurrent + bias[1]
-    update = sigmoid(inside[:units] + before[:units])
-    reset = sigmoid(inside[units : 2 * units] + before[units : 2 * units])
-    candidate = np.tanh(inside[2 * units :] + reset * before[2 * units :])
-    return update * state + (1 - update) * candidate
+def gru_step(x: Array, state: Array, gates: Array, gate_bias: Array, candidate: Array, candidate_bias: Array) -> Array:
+    """One step of a GRU cell in its first form (Cho et al. 2014): the reset gate acts before the product."""
+    reset, update = np.split(sigmoid(np.concatenate([x, state]) @ gates + gate_bias), 2)
+    proposed = np.tanh(np.concatenate([x, reset * state]) @ candidate + candidate_bias)
+    return update * state + (1 - update) * proposed
 
 
 def as_of_counts(

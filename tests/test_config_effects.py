@@ -13,6 +13,7 @@ import tiny
 from hrlrec_tf import training
 from hrlrec_tf.agents.builder import build_agent, build_network, compose_agent
 from hrlrec_tf.agents.experience import RewardModel
+from hrlrec_tf.agents.health import HealthMonitor
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.config import Config
@@ -25,6 +26,10 @@ OTHER = {
     "network.state_dim": 6,
     "network.attention_heads": 4,
     "network.dropout": 0.5,
+    "network.fields": "dense",
+    "network.sequence": "mean",
+    "network.window": "sliding",
+    "network.sequence_length": 5,
     "network.action_space": "l2",
     "network.critic_head": "softplus",
     "network.critic_form": "interaction",
@@ -56,6 +61,7 @@ OTHER = {
     "training.target_period": 3,
     "training.epochs": 4,
     "training.patience": 2,
+    "training.checkpoint_batches": 2,
     "training.seed": 1,
 }
 
@@ -75,6 +81,7 @@ OBSERVERS = {
     "training.seed": "first_batch",
     "training.epochs": "epochs",
     "training.patience": "epochs",
+    "training.checkpoint_batches": "checkpoints",
 }
 
 
@@ -85,19 +92,33 @@ def epochs(config: Config) -> dict:
         epoch = stale_epochs = 0
         agent, best = types.SimpleNamespace(train_step_counter=0), {}
 
-        def restore(self) -> bool:
-            return True
+        def start(self) -> None:
+            pass
 
         def train_epoch(self, progress: bool) -> None:
             self.epoch += 1
             self.stale_epochs += self.epoch > 2
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_open_folder", lambda *_: pathlib.Path())
+        patch.setattr(training.model_folder, "open_folder", lambda *_: pathlib.Path())
         patch.setattr(training, "SessionReader", lambda *_: None)
         patch.setattr(training, "_Run", lambda *_: Run())
         patch.setattr(training.cli, "write_json", lambda *_: None)
         return {"epochs": training.train(config, None, "", [], [], "")["epochs"]}
+
+
+def checkpoints(config: Config) -> dict:
+    """How many a pass over five batches leaves."""
+    saved = []
+    run = training._Run.__new__(training._Run)
+    run.config, run.health, run._epoch = config, HealthMonitor(config), tf.Variable(0)
+    run.agent = types.SimpleNamespace(train_step_counter=0)
+    run._last = types.SimpleNamespace(save=lambda: saved.append(run.health.batches))
+    run._experience = lambda *_: range(5)
+    run.train_step = lambda _: run.health.pack({"loss": tf.constant(1.0)})
+    run._record = run._validate = run._look_at_lists = lambda *_: None
+    run.train_epoch(progress=False)
+    return {"saved": len(saved)}
 
 
 def _same(one, other) -> bool:
@@ -149,7 +170,8 @@ def observe(reader, prepared):
         run.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
         return {"lists": next(iter(run._experience(0))).observation["timestamp"]}
 
-    observers = {each.__name__: each for each in (outputs, ranked, losses, weights, first_batch, epochs)}
+    each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints)
+    observers = {each.__name__: each for each in each_of}
     return functools.cache(lambda observer, settings: observers[observer](Config.from_json(settings)))
 
 

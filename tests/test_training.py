@@ -11,7 +11,8 @@ import tensorflow as tf
 import tiny
 
 from hrlrec_tf import training
-from hrlrec_tf.config import Config, RewardConfig
+from hrlrec_tf.agents.health import HealthMonitor
+from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema
 from hrlrec_tf.errors import DataError, ModelError, TrainingError
 from hrlrec_tf.evaluation.scoring import score_sessions
@@ -54,9 +55,10 @@ def quick(monkeypatch) -> None:
         for variable in run.agent.model.variables:
             variable.assign_add(tf.fill(variable.shape, 0.01))
         run.agent.train_step_counter.assign_add(1)
-        return {"loss": tf.constant(1.0)}
+        return run.health.pack({"loss": tf.constant(1.0)})
 
-    monkeypatch.setattr(training._Run, "_checked_step", step)
+    monkeypatch.setattr(training._Run, "_train_step", step)
+    monkeypatch.setattr(training._Run, "_panel", None)
 
 
 def records(folder: pathlib.Path) -> list[dict]:
@@ -69,25 +71,44 @@ class TestFinishedRun:
     def test_metrics(self, model_dir):
         found = records(model_dir)
         assert [(row["epoch"], row["step"], row["split"]) for row in found] == [
-            (1, 3, "train"), (1, 3, "validation"), (2, 6, "train"), (2, 6, "validation")
+            (1, 3, "train"), (1, 3, "validation"), (1, 3, "panel"),
+            (2, 6, "train"), (2, 6, "validation"), (2, 6, "panel"),
         ]  # fmt: skip
+        parts = ("actor", "critic", "encoder", "click_head")
         names = {
             f"{level}_{name}"
             for level in ("channel", "item")
             for name in (
-                "critic_loss",
-                "actor_loss",
-                "click_loss",
-                "similarity_loss",
-                "q_mean",
-                "return_mean",
-                "dead_share",
+                *("critic_loss", "actor_loss", "click_loss", "similarity_loss", "cloning_loss"),
+                *("q_mean", "return_mean", "overestimation", "q_return_correlation", "dead_share"),
+                *("nearest_item_distance", *(f"{part}_gradient_norm" for part in parts)),
             )
         }
+        whole = {"loss", "gradient_norm", "items_gradient_norm", "tables_gradient_norm", "similarity_pool"}
+        expected = {
+            "train": names | whole,
+            "validation": {"auc", "gauc", "log_loss", "calibration", "click_rate"},
+            "panel": {
+                *("requests", "users", "distinct_lists", "distinct_lists_per_user", "between_user_channel_variance"),
+                *(f"channel_share/{channel}" for channel in sessions.CHANNELS),
+            },
+        }
         for row in found:
-            expected = names | {"loss", "gradient_norm"} if row["split"] == "train" else {"auc", "gauc", "log_loss"}
-            assert expected <= set(row)
-        assert found[2]["loss"] < found[0]["loss"]
+            assert set(row) - {"epoch", "step", "split"} == expected[row["split"]]
+        assert found[3]["loss"] < found[0]["loss"]
+        assert found[0]["item_overestimation"] == pytest.approx(found[0]["item_q_mean"] - found[0]["item_return_mean"])
+
+    def test_every_metric_is_documented(self, model_dir):
+        documented = (pathlib.Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+        for row in records(model_dir):
+            for name in set(row) - {"epoch", "step", "split"}:
+                for level in ("channel", "item"):
+                    name = name.replace(f"{level}_", "{level}_", 1) if name.startswith(f"{level}_") else name
+                name = "channel_share/{channel}" if name.startswith("channel_share/") else name
+                assert f"`{name}`" in documented, name
+
+    def test_tensorboard_shows_what_the_file_holds(self, model_dir):
+        assert shown(model_dir) == values_by_tag(model_dir)
 
     def test_result_names_the_best(self, model_dir):
         result = json.loads((model_dir / "result.json").read_text())
@@ -121,34 +142,146 @@ class TestFinishedRun:
                 training.train(Config(), schema.read(prepared / "schema.pbtxt"), "none", [], [], str(model_dir), resume)
 
 
-def test_a_resumed_run_goes_on_as_if_unbroken(train, model_dir, prepared, tmp_path, monkeypatch, eager):
-    """Killed in its second epoch, after that epoch's losses were written and before its checkpoint."""
-    files = [[str(prepared / split / "sessions-0.tfrecord.gz")] for split in ("train", "validation")]
+class TestResume:
+    """A run killed anywhere ends as an unbroken one. Three batches an epoch, a checkpoint after every second."""
 
-    def kill(run):
-        if run.epoch == 2:
-            raise KeyboardInterrupt
-        validate(run)
+    SETTINGS = (*tiny.TRAINED, "losses.action_noise=0.05", "training.checkpoint_batches=2")
 
-    validate = training._Run._validate
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "_validate", kill)
-        with pytest.raises(KeyboardInterrupt):
-            train(*files, *tiny.TRAINED)
-    model = tmp_path / "model"
-    assert len(records(model)) == 3 and not (model / "result.json").exists()
-    with pytest.raises(ModelError, match="holds no finished model"):
-        training.load(str(model))
-    with pytest.raises(ModelError, match="begun with other settings"):
-        train(*files, *tiny.TRAINED, "losses.gamma=0.9", resume=True)
+    @pytest.fixture(scope="class")
+    def files(self, prepared) -> list[list[str]]:
+        return [[str(prepared / split / "sessions-0.tfrecord.gz")] for split in ("train", "validation")]
 
-    result = train(*files, *tiny.TRAINED, resume=True)
-    found, expected = records(model), records(model_dir)
-    assert [row.keys() for row in found] == [row.keys() for row in expected]
-    for mine, unbroken in zip(found, expected):
-        for name, value in unbroken.items():
-            assert mine[name] == value or mine[name] == pytest.approx(value, rel=2e-3, abs=1e-4), name
-    assert result["batches"] == 6 and result["epochs"] == 2
+    @pytest.fixture
+    def resume(self, train, files, tmp_path, monkeypatch, eager):
+        """Trains; a hook may kill it, then it is resumed."""
+
+        def run(attribute: str, hook) -> pathlib.Path:
+            with monkeypatch.context() as patch:
+                patch.setattr(training._Run, attribute, hook)
+                with pytest.raises(KeyboardInterrupt):
+                    train(*files, *self.SETTINGS)
+            assert not (tmp_path / "model" / "result.json").exists()
+            with pytest.raises(ModelError, match="holds no finished model"):
+                training.load(str(tmp_path / "model"))
+            train(*files, *self.SETTINGS, resume=True)
+            return tmp_path / "model"
+
+        return run
+
+    @pytest.fixture(scope="class")
+    def unbroken(self, prepared, files, tmp_path_factory) -> pathlib.Path:
+        out = tmp_path_factory.mktemp("unbroken") / "model"
+        tf.config.run_functions_eagerly(True)
+        log = schema.read(prepared / "schema.pbtxt")
+        config = tiny.config(*self.SETTINGS)
+        training.train(config, log, str(prepared / "transform"), *files, str(out), progress=False)
+        tf.config.run_functions_eagerly(False)
+        return out
+
+    def assert_same(self, resumed: pathlib.Path, unbroken: pathlib.Path) -> None:
+        found, expected = records(resumed), records(unbroken)
+        assert [row.keys() for row in found] == [row.keys() for row in expected]
+        for mine, other in zip(found, expected):
+            for name, value in other.items():
+                assert mine[name] == value or mine[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+        assert shown(resumed) == values_by_tag(resumed)
+        result, other = (json.loads((folder / "result.json").read_text()) for folder in (resumed, unbroken))
+        assert result.pop("validation_auc") == pytest.approx(other.pop("validation_auc"), abs=1e-6)
+        assert result == other == {"model": "hrl-rec", "epochs": 2, "batches": 6}
+        for kind in ("last", "best"):
+            mine, other = (weights(folder / "checkpoints" / kind) for folder in (resumed, unbroken))
+            assert mine.keys() == other.keys()
+            for name, value in other.items():
+                np.testing.assert_allclose(mine[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+    @pytest.mark.parametrize("batch", [2, 6])
+    def test_killed_inside_an_epoch(self, resume, unbroken, batch):
+        """Before any checkpoint, and right after one in the second epoch."""
+        step, seen = training._Run._train_step, []
+
+        def kill(run, experience):
+            seen.append(experience)
+            if len(seen) == batch:
+                raise KeyboardInterrupt
+            return step(run, experience)
+
+        self.assert_same(resume("_train_step", kill), unbroken)
+
+    def test_killed_after_the_losses_were_written_and_before_their_checkpoint(self, resume, unbroken):
+        validate = training._Run._validate
+
+        def kill(run):
+            if run.epoch == 2:
+                raise KeyboardInterrupt
+            validate(run)
+
+        self.assert_same(resume("_validate", kill), unbroken)
+
+    def test_other_settings_are_refused(self, train, files, few):
+        with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "_Run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            train(*files, *self.SETTINGS)
+        with pytest.raises(ModelError, match="begun with other settings"):
+            train(*files, *self.SETTINGS, "losses.gamma=0.9", resume=True)
+
+
+def test_a_checkpoint_of_another_version_is_refused(few, reader, tmp_path, eager):
+    run = training._Run(tiny.config(), reader, tmp_path, [few], [])
+    other = tf.train.Checkpoint(step=tf.Variable(1))
+    tf.train.CheckpointManager(other, str(tmp_path / "checkpoints/last"), max_to_keep=1).save()
+    run._last = tf.train.CheckpointManager(run._last.checkpoint, run._last.directory, max_to_keep=2)
+    with pytest.raises(ModelError, match="written by another version of hrlrec_tf; start again without --resume"):
+        run.start()
+
+
+def shown(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> (step, value) of all TensorBoard events."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for file in sorted((folder / "logs").iterdir()):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                number = float(tf.make_ndarray(value.tensor))
+                found.setdefault(value.tag, []).append((event.step, pytest.approx(number, rel=1e-6)))
+    return found
+
+
+def values_by_tag(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
+    """What `shown` should find."""
+    expected: dict[str, list[tuple[int, float]]] = {}
+    for row in records(folder):
+        epoch, _, split = (row.pop(name) for name in ("epoch", "step", "split"))
+        for name, value in row.items():
+            expected.setdefault(f"{split}/{name}", []).append((epoch, value))
+    return expected
+
+
+def weights(checkpoints: pathlib.Path) -> dict[str, np.ndarray]:
+    """Every number in the newest checkpoint; metrics of an unfinished epoch are text."""
+    reader = tf.train.load_checkpoint(str(checkpoints))
+    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    return {
+        name: value for name, value in values.items() if not isinstance(value, bytes) and "save_counter" not in name
+    }
+
+
+def test_one_trace(train, few, quick):
+    """The last batch of an epoch is smaller, and the profiles' width differs."""
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training._Run, "_validate", lambda run: seen.append(run.train_step))
+        train([few], [], "training.batch_size=3", "training.epochs=2")
+    assert seen[1].experimental_get_tracing_count() == 1 and seen[0] is seen[1]
+
+
+def test_a_look_at_the_metrics_comes_before_each_checkpoint(train, few, quick, monkeypatch):
+    """A checkpoint never holds what should have stopped training."""
+    calls = []
+    check = HealthMonitor.check
+    monkeypatch.setattr(HealthMonitor, "check", lambda health, step: (calls.append(step), check(health, step)))
+    save = tf.train.CheckpointManager.save
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", lambda manager: (calls.append("save"), save(manager))[1])
+    train([few], [], "training.batch_size=1", "training.epochs=1", "training.checkpoint_batches=3")
+    assert calls == [3, "save", 6, "save", 8, "save", "save"]  # the best networks, then everything
 
 
 def test_the_best_network_is_kept_and_patience_ends_training(train, few, tmp_path, monkeypatch, quick):
@@ -192,6 +325,8 @@ def test_validation_with_one_class_keeps_the_newest_network(train, few, tmp_path
 def test_validation_of_nothing_keeps_the_newest_network(few, reader, tmp_path, kind, eager):
     files = [sessions.write(tmp_path / "empty.gz", [])] if kind == "no lists" else []
     run = training._Run(tiny.config(), reader, tmp_path, [few], files)
+    run.start()
+    run._look_at_lists()  # of nobody
     for saved in (1, 2):
         run._validate()
         assert run._best.latest_checkpoint.endswith(f"ckpt-{saved}")
@@ -202,7 +337,7 @@ def test_a_loss_that_is_no_number_stops_by_its_name(train, tmp_path, eager):
     session = sessions.random_session(np.random.default_rng(0), rows=4)
     session["dwell_seconds"][1] = float("nan")
     file = sessions.write(tmp_path / "nan.gz", [sessions.to_example(session)])
-    with pytest.raises(TrainingError, match="item_critic_loss is nan in batch 1; lower training.learning_rate"):
+    with pytest.raises(TrainingError, match="critic loss of the item recommender is nan in batch 1, for its rewards"):
         train([file], [])
     assert not (tmp_path / "model" / "result.json").exists()
 
@@ -227,75 +362,23 @@ def test_critics_start_at_the_mean_return(train, few, monkeypatch):
     assert started == pytest.approx(expected, rel=1e-5) and expected["item"] > expected["channel"] > 0
 
 
+def test_a_dead_critic_stops_training(train, few, eager):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingError, match="critic of the channel selector is"):
+        patch.setattr(training._Run, "_start_critics", die)
+        train([few], [])
+
+
+def die(run) -> None:
+    """Both critics at a value from which no gradient leads back."""
+    for level in run.agent.levels.values():
+        level.online.critic.start_at(-100.0)
+
+
 def test_no_sessions_are_refused(train, tmp_path):
     with pytest.raises(DataError, match="there are no session files; run hrlrec prepare"):
         train([], [])
     with pytest.raises(DataError, match="the training sessions are empty"):
         train([sessions.write(tmp_path / "empty.gz", [])], [])
-
-
-class TestFolder:
-    """Opening a model folder."""
-
-    @pytest.fixture
-    def open_folder(self, prepared, tmp_path):
-        log, sessions_of = (
-            schema.read(prepared / "schema.pbtxt"),
-            lambda split: prepared / split / "sessions-0.tfrecord.gz",
-        )
-        return lambda config=None, resume=False, split="train": training._open_folder(
-            tmp_path / "model", config or Config(), [str(sessions_of(split))], log, str(prepared / "transform"), resume
-        )
-
-    def test_new(self, open_folder, tmp_path):
-        folder = open_folder()
-        assert {path.name for path in folder.iterdir()} == {"config.json", "schema.pbtxt", "transform"}
-        assert [path.name for path in tmp_path.iterdir()] == ["model"]
-        assert Config.from_dict(json.loads((folder / "config.json").read_text())["config"]) == Config()
-
-    def test_an_unfinished_one_starts_again_unless_resumed(self, open_folder):
-        folder = open_folder()
-        (folder / "metrics.jsonl").write_text("old")
-        assert (open_folder(resume=True) / "metrics.jsonl").read_text() == "old"
-        assert not (open_folder() / "metrics.jsonl").exists()
-
-    def test_resuming_takes_the_same_settings(self, open_folder):
-        config = Config(rewards=RewardConfig(channel_weights={"news": (1, 1, 1, 1)}))
-        open_folder(config)
-        assert open_folder(config, resume=True).exists()
-        with pytest.raises(ModelError, match="begun with other settings or sessions; repeat them"):
-            open_folder(Config(), resume=True)
-
-    def test_resuming_takes_the_same_sessions(self, open_folder):
-        open_folder()
-        with pytest.raises(ModelError, match="begun with other settings or sessions"):
-            open_folder(resume=True, split="eval")
-
-    def test_resuming_nothing_starts(self, open_folder):
-        assert (open_folder(resume=True) / "config.json").exists()
-
-    def test_other_files_are_left_alone(self, open_folder, tmp_path):
-        (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "thesis.tex").write_text("mine")
-        for resume in (False, True):
-            with pytest.raises(ModelError, match="holds other files; choose another --out"):
-                open_folder(resume=resume)
-        assert (tmp_path / "model" / "thesis.tex").read_text() == "mine"
-
-    def test_a_stranger_with_a_config_of_his_own_is_left_alone(self, open_folder, tmp_path):
-        (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "config.json").write_text('{"theme": "dark"}')
-        (tmp_path / "model" / "thesis.tex").write_text("mine")
-        with pytest.raises(ModelError, match="holds other files"):
-            open_folder()
-        assert (tmp_path / "model" / "thesis.tex").exists()
-
-    def test_a_half_written_metrics_line_does_not_stop_a_resumed_run(self, tmp_path):
-        run = training._Run.__new__(training._Run)
-        run.folder = tmp_path
-        (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "step": 3}\n{"epoch": 2, "step": 6}\n{"epoch": 2, "st')
-        run._forget_after(1)
-        assert records(tmp_path) == [{"epoch": 1, "step": 3}]
 
 
 def assert_plain_json(folder: pathlib.Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 
+import pandas as pd
 import pytest
 import tiny
 
 from hrlrec_tf import training, verbs
 from hrlrec_tf.data import transform
 from hrlrec_tf.errors import ConfigError, DataError, ModelError
+from hrlrec_tf.evaluation import metrics
 
 
 @pytest.fixture
@@ -78,13 +80,19 @@ def test_unfinished_sessions_are_refused(verb, tmp_path):
         tiny.run_verb(verb, words)
 
 
-def test_evaluate(model_dir, prepared, capsys, eager):
-    result = tiny.run_verb(verbs.EVALUATE, f"--model={model_dir} --data={prepared}")
+def test_evaluate(model_dir, prepared, tmp_path, capsys, eager):
+    file = tmp_path / "new" / "rows.parquet"
+    result = tiny.run_verb(verbs.EVALUATE, f"--model={model_dir} --data={prepared} --predictions={file}")
     assert {"auc", "gauc", "log_loss", "rows", "auc_by_channel", "auc_by_position", "calibration"} <= set(result)
     assert set(result["auc_by_channel"]) == {"news", "article", "video"}
     printed = capsys.readouterr().out
     assert f"auc          {result['auc']:.4f}" in printed and "auc channel news" in printed
     json.dumps(result)
+    rows = pd.read_parquet(file)
+    scored = "request_id user_id channel position label prediction q_channel q_item"
+    assert set(rows) == set(scored.split()) and len(rows) == result["rows"]
+    assert metrics.auc(rows["label"].to_numpy(), rows["prediction"].to_numpy()) == pytest.approx(result["auc"])
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
     on_validation = tiny.run_verb(verbs.EVALUATE, f"--model={model_dir} --data={prepared} --split=validation")
     expected = json.loads((model_dir / "result.json").read_text())["validation_auc"]
     assert on_validation["auc"] == pytest.approx(expected)

@@ -15,6 +15,7 @@ from tf_agents.trajectories import time_step as ts
 from tf_agents.utils import common
 
 from hrlrec_tf import losses, retrieval
+from hrlrec_tf.agents import health
 from hrlrec_tf.agents.experience import ListExperience, experience_spec
 from hrlrec_tf.agents.list_networks import ListActorNetwork, ListCriticNetwork
 from hrlrec_tf.config import LossConfig, TrainingConfig
@@ -32,6 +33,7 @@ class LevelLosses(NamedTuple):
     actions: tf.Tensor  # [B, T, D], with the training noise
     q_mean: tf.Tensor
     return_mean: tf.Tensor
+    correlation: tf.Tensor  # of Q and the logged return over valid positions
     dead_share: tf.Tensor  # share of valid positions whose Q is exactly 0: a ReLU critic that has died there
 
 
@@ -61,6 +63,8 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         self._model, self._target = model, target
         self._loss_config, self._training_config = loss_config, training_config
         self.optimizer = tf.keras.optimizers.Adam(training_config.learning_rate)
+        # Of the action noise, in a checkpoint, so that a resumed run draws what an unbroken one would.
+        self.noise = tf.random.Generator.from_key_counter(training_config.seed, [0, level == "item"], "philox")
         length, dim = model.spec.list_length, model.config.embedding_dim
         super().__init__(
             time_step_spec=ts.time_step_spec(observation_spec, tf.TensorSpec([length], tf.float32, "reward")),
@@ -163,12 +167,13 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
             actions=actions,
             q_mean=losses.masked_mean(q_values[0], valid),
             return_mean=losses.masked_mean(returns, valid),
+            correlation=health.correlation(q_values[0], returns, valid),
             dead_share=tf.reduce_max(tf.stack(dead)),
         )
 
     def _noise(self, actions: tf.Tensor) -> tf.Tensor:
         """Gaussian noise that joins actions in training (Sec. 3.4), of the shape of `actions`."""
-        return tf.random.normal(tf.shape(actions), stddev=self._loss_config.action_noise)
+        return self.noise.normal(tf.shape(actions), stddev=self._loss_config.action_noise)
 
     def _loss(self, experience: ListExperience, weights: None = None, training: bool = False) -> tf_agent.LossInfo:
         """L = L(critic) + beta L(actor) (eq. 11, 14)."""

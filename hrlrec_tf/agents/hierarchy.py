@@ -8,6 +8,7 @@ from tf_agents.policies import tf_policy
 from tf_agents.utils import common
 
 from hrlrec_tf import losses
+from hrlrec_tf.agents import health
 from hrlrec_tf.agents.ddpg import ListDdpgAgent, clip_and_apply
 from hrlrec_tf.agents.experience import ListExperience, experience_spec
 from hrlrec_tf.config import Config
@@ -93,13 +94,14 @@ class HrlRecAgent(tf_agent.TFAgent):
             parts = self._parts(experience, training=True)
             trained = parts.every_batch + self.levels["channel"].actor_due() * parts.actors
         variables, clip = self.model.trainable_variables, self._config.training.gradient_clip
-        norm = clip_and_apply(tape.gradient(trained, variables), variables, self.optimizer, clip)
+        gradients = tape.gradient(trained, variables)
+        norms = health.gradient_norms(self.model, gradients)
+        norms["gradient_norm"] = clip_and_apply(gradients, variables, self.optimizer, clip)
         self.train_step_counter.assign_add(1)
         # By the step counter, which a checkpoint keeps, so that a resumed run follows at the same batches.
         due = self.train_step_counter % self._config.training.target_period == 0
         tf.cond(due, lambda: self._follow(self._config.training.target_tau), tf.no_op)
-        metrics = {**parts.metrics, "gradient_norm": norm}
-        return tf_agent.LossInfo(parts.every_batch + parts.actors, HrlRecInfo(metrics))
+        return tf_agent.LossInfo(parts.every_batch + parts.actors, HrlRecInfo({**parts.metrics, **norms}))
 
     def _parts(self, experience: ListExperience, training: bool) -> _Parts:
         weights = self._config.losses
@@ -117,9 +119,11 @@ class HrlRecAgent(tf_agent.TFAgent):
                 "click_loss": click,
                 "similarity_loss": similarity,
                 "cloning_loss": parts.cloning,
-                "nearest_item_similarity": nearest,
+                "nearest_item_distance": 1 - nearest,
                 "q_mean": parts.q_mean,
                 "return_mean": parts.return_mean,
+                "overestimation": parts.q_mean - parts.return_mean,
+                "q_return_correlation": parts.correlation,
                 "dead_share": parts.dead_share,
             }
             metrics |= {f"{level}_{name}": value for name, value in scalars.items()}

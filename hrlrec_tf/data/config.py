@@ -162,7 +162,9 @@ class DatasetConfig:
       split: the cuts in time.
       feedback_delay_seconds: history rows are this much older than the list.
       list_length: T; longer lists are cut.
-      sequence_length: m, steps of a state; m - T + 1 of them are history.
+      sequence_length: m, steps of a state.
+      window: `fixed`: m - T + 1 of them are history at every position; `sliding`: the last m rows before each position,
+        so that sessions carry m rows of history (for `network.window=sliding`).
       max_tags: K, tags kept per row.
       masking: columns to hash.
     """
@@ -181,6 +183,7 @@ class DatasetConfig:
     feedback_delay_seconds: float = 0.0
     list_length: int = 10
     sequence_length: int = 50
+    window: Literal["fixed", "sliding"] = "fixed"
     max_tags: int = 8
     masking: Masking | None = None
 
@@ -191,13 +194,13 @@ class DatasetConfig:
                     f"columns.{name} is no standard column; known: {', '.join(KINDS)}, and optional columns that start "
                     "with user_, context_ or item_"
                 )
-        for name in ("list_length", "max_tags"):
+        for name in ("list_length", "sequence_length", "max_tags"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1: got {getattr(self, name)}")
-        if self.sequence_length < self.list_length:
+        if self.window == "fixed" and self.sequence_length < self.list_length:
             raise ConfigError(
                 f"sequence_length is {self.sequence_length}; a state at the list's end needs at least one history row "
-                f"beside the rows above, so make it {self.list_length} (list_length) or more"
+                f"beside the rows above, so make it {self.list_length} (list_length) or more, or set window: sliding"
             )
         if self.feedback_delay_seconds < 0:
             raise ConfigError("feedback_delay_seconds must not be negative")
@@ -218,7 +221,7 @@ class DatasetConfig:
     @property
     def history_length(self) -> int:
         """H, history rows of a session."""
-        return self.sequence_length - self.list_length + 1
+        return self.sequence_length if self.window == "sliding" else self.sequence_length - self.list_length + 1
 
     def column(self, name: str) -> Column:
         """The rule of a standard column."""

@@ -102,15 +102,18 @@ class SessionDataset:
             for whole in records.batch(_KEPT_LISTS).map(reader.read):
                 self._kept = whole
 
-    def batches(self, batch_size: int, shuffle_seed: int) -> tf.data.Dataset:
-        """One epoch of batches of lists in an order that depends on the seed; the last batch may be smaller."""
+    def batches(self, batch_size: int, shuffle_seed: int, skip: int = 0) -> tf.data.Dataset:
+        """One epoch of batches of lists in an order that depends on the seed, without its first `skip` batches.
+
+        The last batch may be smaller.
+        """
         if self._kept is None:
-            records = session_records(self._files, shuffle_seed).batch(batch_size)
+            records = session_records(self._files, shuffle_seed).batch(batch_size).skip(skip)
             batches = records.map(self._reader.read, num_parallel_calls=tf.data.AUTOTUNE)
         else:
             kept = self._kept
             lists = tf.data.Dataset.range(kept["timestamp"].shape[0])
-            order = lists.shuffle(max(len(lists), 1), seed=shuffle_seed).batch(batch_size)
+            order = lists.shuffle(max(len(lists), 1), seed=shuffle_seed).batch(batch_size).skip(skip)
             batches = order.map(
                 lambda chosen: _trim({name: tf.gather(values, chosen) for name, values in kept.items()})
             )
@@ -146,3 +149,10 @@ def session_records(files: Sequence[str], shuffle_seed: int | None = None) -> tf
         cycle_length=_INTERLEAVED_FILES,
     )
     return records.shuffle(_SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
+
+
+def as_sparse(dense: tf.Tensor) -> tf.SparseTensor:
+    """A dense tensor for `SessionReader.transform`; keeps every value, "" and 0 too, so that structure survives."""
+    shape = tf.shape(dense, out_type=tf.int64)
+    indices = tf.where(tf.fill(shape, True))
+    return tf.SparseTensor(indices, tf.reshape(dense, [-1]), shape)

@@ -10,6 +10,8 @@ counts for more than the log's.
 """
 
 import dataclasses
+import itertools
+import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,10 +52,14 @@ class Catalogue:
     @classmethod
     def from_sessions(cls, folder: str | os.PathLike[str]) -> "Catalogue":
         """Reads all splits of a folder that `prepare` wrote; raises `DataError` when it is none."""
-        spec = _spec(folder)
+        return cls.from_files([file for split in SPLITS for file in _files(folder, split)], _spec(folder))
+
+    @classmethod
+    def from_files(cls, files: Sequence[str], spec: FeatureSpec, most_lists: int | None = None) -> "Catalogue":
+        """Reads session files, at most about the first `most_lists` lists."""
         columns = ["request_id", "timestamp", "clicks", *spec.item]
-        files = [file for split in SPLITS for file in _files(folder, split)]
-        rows = pd.concat(_list_rows(files, spec, columns), ignore_index=True)
+        batches = None if most_lists is None else math.ceil(most_lists / _BATCH)
+        rows = pd.concat(itertools.islice(_list_rows(files, spec, columns), batches), ignore_index=True)
         # A list across a time cut stands in two splits; (request, place in the list) tells its rows apart.
         rows = rows.drop_duplicates(["request_id", "place"]).sort_values(["timestamp", "request_id", "place"])
         codes, item_ids = pd.factorize(rows["item_id"], sort=True)

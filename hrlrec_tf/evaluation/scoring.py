@@ -1,6 +1,7 @@
 """Click predictions of a model for the rows of displayed lists."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,13 @@ def score_sessions(
     Returns:
       One row per impression: request_id, user_id, channel, position, label (clicked), prediction, q_channel, q_item.
     """
+    score = _scorer(network, reader)
+    return _to_rows(score(examples) for examples in session_records(files).batch(batch_size).prefetch(2))
+
+
+@functools.lru_cache(maxsize=1)
+def _scorer(network: HrlRecNetwork, reader: SessionReader) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Traced once: training scores the same network epoch after epoch."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def score(examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -33,7 +41,7 @@ def score_sessions(
             outputs[name] = tf.repeat(raw[name][:, tf.newaxis], length, axis=1)
         return outputs
 
-    return _to_rows(score(examples) for examples in session_records(files).batch(batch_size).prefetch(2))
+    return score
 
 
 def _to_rows(batches: Iterable[dict[str, tf.Tensor]]) -> pd.DataFrame:
@@ -47,4 +55,5 @@ def _to_rows(batches: Iterable[dict[str, tf.Tensor]]) -> pd.DataFrame:
     )
     for name in ("channel", "request_id", "user_id"):
         rows[name] = rows[name].str.decode("utf-8")
+    rows = rows.drop(columns="weight")
     return rows.assign(label=(rows.pop("clicks") > 0).astype(int)).rename(columns={"click_probability": "prediction"})

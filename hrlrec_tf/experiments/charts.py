@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 from hrlrec_tf.experiments import formatting
 
@@ -28,7 +28,9 @@ _WIDTH, _HEIGHT = 4.6, 2.7  # inches, of 72 units
 _ROW = 0.24  # inches per bar
 _X_TICKS = 8
 _STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
+_LEGEND_LETTERS = 34  # in one line of a legend; more make it two columns
 _LABEL = 22  # characters of a bar's label
+_DASHES = ("solid", (0, (4, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 ElementTree.register_namespace("", _SVG)
@@ -43,6 +45,10 @@ class Ink(enum.Enum):
     FIRST = ("#030303", "var(--first)")
     SECOND = ("#040404", "var(--second)")
     QUIET = ("#050505", "var(--quiet)")
+    THIRD = ("#060606", "var(--chip3)")
+    FOURTH = ("#070707", "var(--chip4)")
+    FIFTH = ("#080808", "var(--chip5)")
+    SIXTH = ("#090909", "var(--chip6)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +59,13 @@ class Series:
       name: for the legend.
       values: NaN where there is none.
       ink: its colour.
-      dashed: for lines, so that colour is not the only difference.
+      dash: number of a line's pattern, so that colour is not the only difference.
     """
 
     name: str
     values: Sequence[float]
     ink: Ink
-    dashed: bool = False
+    dash: int = 0
 
     @property
     def drawable(self) -> bool:
@@ -76,7 +82,13 @@ class Reference:
 
 
 def line_chart(
-    name: str, alt: str, x: Sequence[float], series: Sequence[Series], x_label: str, reference: Reference | None = None
+    name: str,
+    alt: str,
+    x: Sequence[float],
+    series: Sequence[Series],
+    x_label: str,
+    reference: Reference | None = None,
+    log: bool = False,
 ) -> str:
     """Lines over whole numbers such as epochs.
 
@@ -87,17 +99,20 @@ def line_chart(
       series: lines of N values each.
       x_label: what `x` counts.
       reference: a level to compare with.
+      log: vertical axis in powers of ten; values from 0 down are left out.
 
     Returns:
       An `svg` element; "" when no series has a finite value.
     """
+    if log:
+        series = [dataclasses.replace(line, values=[v if v > 0 else math.nan for v in line.values]) for line in series]
     drawable = [line for line in series if line.drawable]
     if not drawable:
         return ""
     with _drawing(_HEIGHT) as (figure, axes):
         for line in drawable:
-            style = (0, (4, 2)) if line.dashed else "solid"
-            axes.plot(x, line.values, color=line.ink.value[0], linestyle=style, marker="o", label=line.name)
+            style = _DASHES[line.dash % len(_DASHES)]
+            axes.plot(x, line.values, color=line.ink.value[0], linestyle=style, marker="o", label=_short(line.name))
         if reference is not None and math.isfinite(reference.value):
             axes.axhline(reference.value, color=Ink.TEXT.value[0], linewidth=0.8, linestyle=(0, (1, 2)))
             axes.annotate(
@@ -105,10 +120,15 @@ def line_chart(
             )
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(FixedLocator(x) if len(x) <= _X_TICKS else MaxNLocator(_X_TICKS, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
         axes.grid(axis="y")
         axes.margins(x=0.04, y=0.12)
-        _legend(figure, len(drawable))
+        _legend(figure, drawable)
         return _svg(figure, name, alt)
 
 
@@ -164,7 +184,7 @@ def bar_chart(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
         axes.grid(axis="x")
         axes.margins(x=0.04, y=0.03)
-        _legend(figure, len(drawable))
+        _legend(figure, drawable)
         return _svg(figure, name, alt)
 
 
@@ -203,9 +223,11 @@ def _drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, axes
 
 
-def _legend(figure: Figure, series: int) -> None:
-    if series > 1:
-        figure.legend(loc="outside upper left", ncols=series, borderaxespad=0.2, handlelength=1.6)
+def _legend(figure: Figure, series: Sequence[Series]) -> None:
+    if len(series) > 1:
+        letters = sum(len(_short(each.name)) for each in series)
+        columns = len(series) if letters <= _LEGEND_LETTERS else 2
+        figure.legend(loc="outside upper left", ncols=columns, borderaxespad=0.2, handlelength=1.6)
 
 
 def _svg(figure: Figure, name: str, alt: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from hrlrec_tf.evaluation.panel import PanelStatistics
-from hrlrec_tf.experiments import formatting, run_charts
+from hrlrec_tf.experiments import formatting, health_charts, run_charts
 from hrlrec_tf.version import __version__
 
 _SPLITS = ("train", "validation", "eval")
@@ -59,11 +59,16 @@ class RunReport:
 
 
 def write_report(path: str | os.PathLike[str], run: RunReport) -> pathlib.Path:
-    """Writes the page to `path`, first under a temporary name, then renamed; returns the path."""
+    """Writes the page to `path`; returns the path."""
+    return write_page(path, render(run))
+
+
+def write_page(path: str | os.PathLike[str], page: str) -> pathlib.Path:
+    """Writes a page to `path`, first under a temporary name, then renamed; returns the path."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(render(run), encoding="utf-8")
+    temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
     return path
 
@@ -79,12 +84,14 @@ def render(run: RunReport) -> str:
         run_charts.auc_chart("auc-position", "AUC by position", evaluation.get("auc_by_position", {}), overall),
         run_charts.calibration_chart(run.training),
     ]
-    return _template().render(
+    return template("report.html.j2").render(
+        title=run.title,
         run=run,
         version=__version__,
         quality=quality,
         mix=run_charts.channel_mix_chart(shares, run.panel, order),
         training=run_charts.training_charts(run.training),
+        health=health_charts.health_charts(run.training),
         predicted_rate=_product(evaluation.get("click_rate"), evaluation.get("calibration")),
         thresholds=[(name, _threshold(bounds)) for name, bounds in run.thresholds.items()],
         chips=_chips([*order, *(str(row.get("channel")) for row in run.sample)]),
@@ -94,7 +101,8 @@ def render(run: RunReport) -> str:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A page to be filled with plain data."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hrlrec_tf", "experiments"),
         autoescape=True,
@@ -103,9 +111,9 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("number", "count", "percent", "time", "setting"):
-        environment.filters[name] = getattr(formatting, name)
-    return environment.get_template("report.html.j2")
+    for each in ("number", "count", "percent", "time", "setting"):
+        environment.filters[each] = getattr(formatting, each)
+    return environment.get_template(name)
 
 
 def _product(*factors: Any) -> float | None:

@@ -11,9 +11,12 @@ from hrlrec_tf.experiments.charts import Ink, Reference, Series
 
 MOST_BARS = 20  # groups in one picture; the table has all
 
-_CHANNEL, _ITEM = "channel selector", "item recommender"
+# Level, its name and ink.
+LEVELS = (("channel", "channel selector", Ink.FIRST), ("item", "item recommender", Ink.SECOND))
+Line = tuple[str, str, Ink]  # name, metric, ink
 _LOSSES = {
     "critic": ("Critic loss", "Squared error of Q against the reward plus the discounted Q of the next position."),
+    "actor": ("Actor loss", "Minus the Q of what the actor itself would choose: lower is a better expected return."),
     "click": ("Click loss", "Cross-entropy of each level's click prediction."),
     "similarity": (
         "Similarity loss",
@@ -41,34 +44,40 @@ class Chart:
     rows: Sequence[Sequence[str]]
 
 
-def training_charts(records: Sequence[Mapping[str, Any]]) -> list[Chart]:
+def training_charts(records: Sequence[Mapping[str, Any]], prefix: str = "") -> list[Chart]:
     """Validation AUC, losses per level and Q against logged return per level.
 
     Args:
       records: lines of a model folder's `metrics.jsonl`.
+      prefix: of the pictures' names, where a page shows several runs.
     """
-    train = [record for record in records if record.get("split") == "train"]
-    validation = [record for record in records if record.get("split") == "validation"]
-    curves = [_curve("auc", "Validation AUC", _best_epoch(validation), validation, [("AUC", "auc", Ink.FIRST)])]
+    train, validation = of_split(records, "train"), of_split(records, "validation")
+    curves = [curve(f"{prefix}auc", "Validation AUC", _best_epoch(validation), validation, [("AUC", "auc", Ink.FIRST)])]
     for loss, (title, caption) in _LOSSES.items():
-        lines = [
-            (_CHANNEL, f"channel_{loss}_loss", Ink.FIRST),
-            (_ITEM, f"item_{loss}_loss", Ink.SECOND),
-        ]
-        curves.append(_curve(f"loss-{loss}", title, caption, train, lines))
-    for level, title, ink in (("channel", _CHANNEL, Ink.FIRST), ("item", _ITEM, Ink.SECOND)):
+        curves.append(curve(f"{prefix}loss-{loss}", title, caption, train, both_levels(f"{loss}_loss")))
+    for level, title, ink in LEVELS:
         caption = "Mean Q of displayed rows should come to lie at the mean discounted return of the log."
         lines = [("mean Q", f"{level}_q_mean", ink), ("logged return", f"{level}_return_mean", Ink.QUIET)]
-        curves.append(_curve(f"q-{level}", f"Q of the {title}", caption, train, lines))
+        curves.append(curve(f"{prefix}q-{level}", f"Q of the {title}", caption, train, lines))
     return curves
+
+
+def of_split(records: Sequence[Mapping[str, Any]], split: str) -> list[Mapping[str, Any]]:
+    """The records of one split."""
+    return [record for record in records if record.get("split") == split]
+
+
+def both_levels(metric: str) -> list[Line]:
+    """A metric's line of each level."""
+    return [(name, f"{level}_{metric}", ink) for level, name, ink in LEVELS]
 
 
 def calibration_chart(records: Sequence[Mapping[str, Any]]) -> Chart:
     """Predicted over actual clicks on the validation rows, epoch by epoch."""
-    validation = [record for record in records if record.get("split") == "validation"]
+    validation = of_split(records, "validation")
     caption = "Predicted over actual clicks on validation rows; 1 is perfect."
     lines = [("predicted / actual clicks", "calibration", Ink.FIRST)]
-    return _curve("calibration", "Calibration while training", caption, validation, lines, Reference("perfect", 1.0))
+    return curve("calibration", "Calibration while training", caption, validation, lines, Reference("perfect", 1.0))
 
 
 def auc_chart(name: str, title: str, by_slice: Mapping[str, float], overall: Any, order: Sequence[str] = ()) -> Chart:
@@ -82,7 +91,7 @@ def auc_chart(name: str, title: str, by_slice: Mapping[str, float], overall: Any
       order: slices that come first.
     """
     keys = _ordered(by_slice, order)
-    values = [_value(by_slice[key]) for key in keys]
+    values = [as_float(by_slice[key]) for key in keys]
     caption = _cut_note("Bars start at 0.5, which is chance; the dotted line is all rows together.", len(keys))
     svg = charts.bar_chart(
         name,
@@ -90,7 +99,7 @@ def auc_chart(name: str, title: str, by_slice: Mapping[str, float], overall: Any
         keys[:MOST_BARS],
         [Series("AUC", values[:MOST_BARS], Ink.FIRST)],
         baseline=0.5,
-        reference=Reference("all rows", _value(overall)),
+        reference=Reference("all rows", as_float(overall)),
     )
     return Chart(title, caption, svg, ("slice", "AUC"), [(key, formatting.number(by_slice[key], 4)) for key in keys])
 
@@ -118,26 +127,41 @@ def channel_mix_chart(logged: Mapping[str, float], panel: PanelStatistics | None
     return Chart("Channel mix", caption, svg, ("channel", "logged", "recommended"), rows)
 
 
-def _curve(
+def curve(
     name: str,
     title: str,
     caption: str,
     records: Sequence[Mapping[str, Any]],
-    lines: Sequence[tuple[str, str, Ink]],
+    lines: Sequence[Line],
     reference: Reference | None = None,
+    log: bool = False,
 ) -> Chart:
-    """Metrics over epochs; `lines` holds (name, metric, ink), the second line is dashed."""
-    epochs = [_value(record.get("epoch")) for record in records]
+    """Metrics over epochs."""
     series = [
-        Series(label, [_value(record.get(metric)) for record in records], ink, dashed=i > 0)
+        Series(label, [as_float(record.get(metric)) for record in records], ink, dash=i)
         for i, (label, metric, ink) in enumerate(lines)
     ]
+    return epochs_chart(
+        name, title, caption, [as_float(record.get("epoch")) for record in records], series, reference, log
+    )
+
+
+def epochs_chart(
+    name: str,
+    title: str,
+    caption: str,
+    epochs: Sequence[float],
+    series: Sequence[Series],
+    reference: Reference | None = None,
+    log: bool = False,
+) -> Chart:
+    """Lines over epochs, with their numbers."""
     rows = [
         (formatting.count(epoch), *(formatting.number(line.values[i], 4) for line in series))
         for i, epoch in enumerate(epochs)
     ]
     last = ((line.name, rows[-1][i + 1]) for i, line in enumerate(series)) if rows else ()
-    svg = charts.line_chart(name, _alt(f"{title} by epoch, at the end", last), epochs, series, "epoch", reference)
+    svg = charts.line_chart(name, _alt(f"{title} by epoch, at the end", last), epochs, series, "epoch", reference, log)
     return Chart(title, caption, svg, ("epoch", *(line.name for line in series)), rows)
 
 
@@ -163,5 +187,6 @@ def _alt(title: str, parts: Any) -> str:
     return f"{title}: {'; '.join(f'{key} {value}' for key, value in parts)}"
 
 
-def _value(value: Any) -> float:
+def as_float(value: Any) -> float:
+    """A number as float, NaN for whatever is none."""
     return float(value) if formatting.finite(value) else math.nan

@@ -4,12 +4,22 @@ from typing import Any
 
 import tensorflow as tf
 
+from hrlrec_tf.networks.checks import check_choice, check_size
+from hrlrec_tf.precision import at_least_float32
+
+SPACES = ("tanh", "l2")
+
 
 def to_action_space(vectors: tf.Tensor, space: str) -> tf.Tensor:
-    """Brings embeddings into the actions' space: `tanh` (the paper's) or `l2` (unit length); shape unchanged."""
+    """Brings embeddings into the actions' space: `tanh` (the paper's) or `l2` (unit length).
+
+    Same shape; half precision comes back as float32, which losses and the search for the nearest item need.
+    """
+    vectors = at_least_float32(vectors)
     return tf.tanh(vectors) if space == "tanh" else tf.math.l2_normalize(vectors, axis=-1)
 
 
+@tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class Actor(tf.keras.layers.Layer):
     """a = tanh(W s + b) (eq. 3, 6), or the same normalised to unit length.
 
@@ -18,13 +28,19 @@ class Actor(tf.keras.layers.Layer):
       space: see `to_action_space`.
 
     Call:
-      states: [..., S]. Returns [..., dim].
+      states: [..., S]. Returns [..., dim], float32 under a mixed policy too; a Keras mask passes through.
+
+    Raises:
+      ConfigError: dim is no size or space is unknown.
     """
 
     def __init__(self, dim: int = 32, space: str = "tanh", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_size("Actor", "dim", dim)
+        check_choice("Actor", "space", space, SPACES)
         self.dim, self.space = dim, space
-        self.dense = tf.keras.layers.Dense(dim, name="dense")
+        self.dense = tf.keras.layers.Dense(dim, dtype=self.dtype_policy, name="dense")
+        self.supports_masking = True
 
     def call(self, states: tf.Tensor) -> tf.Tensor:
         return to_action_space(self.dense(states), self.space)

@@ -5,14 +5,20 @@ from typing import Any
 
 import tensorflow as tf
 
+from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.networks.checks import check_choice, check_size
+
 _HEADS = {"relu": tf.nn.relu, "linear": tf.identity, "softplus": tf.nn.softplus}
+FORMS = ("linear", "interaction")
 _SMALLEST_START = 1e-3  # softplus is above 0
 
 
+@tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class Critic(tf.keras.layers.Layer):
     """q = head(w1.s + w2.a + b) (eq. 5, 8).
 
     With form `interaction` a term a.(W s) joins: then dQ/da differs from state to state, which eq. 5 cannot give.
+    Computes in its weights' type under a mixed policy too: a value of 8 bits is too coarse for a TD target.
 
     Args:
       head: `relu` (the paper's; it can die), `linear` or `softplus`.
@@ -20,18 +26,32 @@ class Critic(tf.keras.layers.Layer):
       action_dim: D, size of the actions.
 
     Call:
-      states: [..., S]. actions: [..., D]. Returns [...].
+      states: [..., S]. actions: [..., D]. Returns [...]; the states' Keras mask passes through.
+
+    Raises:
+      ConfigError: head or form is unknown, or the actions are not of size `action_dim`.
     """
 
     def __init__(self, head: str = "relu", form: str = "linear", action_dim: int = 32, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
+        check_choice("Critic", "head", head, _HEADS)
+        check_choice("Critic", "form", form, FORMS)
+        check_size("Critic", "action_dim", action_dim)
         self.head, self.form, self.action_dim = head, form, action_dim
-        self.state_weights = tf.keras.layers.Dense(1, name="state_weights")
-        self.action_weights = tf.keras.layers.Dense(1, use_bias=False, name="action_weights")
+        dtype = self.variable_dtype
+        self.state_weights = tf.keras.layers.Dense(1, dtype=dtype, name="state_weights")
+        self.action_weights = tf.keras.layers.Dense(1, use_bias=False, dtype=dtype, name="action_weights")
         if form == "interaction":
-            self.interaction = tf.keras.layers.Dense(action_dim, use_bias=False, name="interaction")
+            self.interaction = tf.keras.layers.Dense(action_dim, use_bias=False, dtype=dtype, name="interaction")
+        self.supports_masking = True
 
     def call(self, states: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        states, actions = tf.cast(states, self.variable_dtype), tf.cast(actions, self.variable_dtype)
+        if actions.shape[-1] not in (None, self.action_dim):
+            raise ConfigError(
+                f"Critic: the last dimension of actions must be action_dim {self.action_dim}, got "
+                f"{actions.shape[-1]}; build the critic with action_dim={actions.shape[-1]}"
+            )
         value = tf.squeeze(self.state_weights(states) + self.action_weights(actions), axis=-1)
         if self.form == "interaction":
             value += tf.reduce_sum(self.interaction(states) * actions, axis=-1)

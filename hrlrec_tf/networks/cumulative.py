@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from hrlrec_tf.networks.checks import check_size
 from hrlrec_tf.networks.embeddings import SessionEmbedding
+from hrlrec_tf.precision import at_least_float32
 
 _PRIOR_IMPRESSIONS, _PRIOR_CLICKS = 5.0, 0.5  # smooths a rate over few impressions
 
@@ -33,7 +35,7 @@ def read_profile(embedding: SessionEmbedding, batch: Mapping[str, tf.Tensor]) ->
     """Long-term profile of a batch, from its `profile_*` features ([B, P], padded with id 0)."""
     channel = tf.one_hot(batch["profile_channel"], embedding.channels)
     known = tf.cast(batch["profile_tag"] > 0, tf.float32)
-    tags = embedding.items.tables["tags"](batch["profile_tag"])
+    tags = at_least_float32(embedding.items.tables["tags"](batch["profile_tag"]))
 
     def per_channel(name: str) -> tf.Tensor:
         return tf.linalg.matvec(channel, tf.cast(batch[name], tf.float32), transpose_a=True)
@@ -53,11 +55,14 @@ def read_profile(embedding: SessionEmbedding, batch: Mapping[str, tf.Tensor]) ->
 
 def read_placed(embedding: SessionEmbedding, channel: tf.Tensor, tags: tf.Tensor) -> Placed:
     """What each row adds to `Placed`: channel [...] ids, tags [..., K] ids."""
-    return Placed(tf.one_hot(channel, embedding.channels), embedding.items.look_up("tags", tags))
+    return Placed(tf.one_hot(channel, embedding.channels), at_least_float32(embedding.items.look_up("tags", tags)))
 
 
+@tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class CumulativePath(tf.keras.layers.Layer):
     """Cumulative features of a position as one embedding.
+
+    Counts and their rates are float32 under a mixed policy too.
 
     Args:
       dim: size of the result.
@@ -66,12 +71,16 @@ class CumulativePath(tf.keras.layers.Layer):
       profile: of the user. placed: [B, T, ...]. context: [B, T, D], field (b) of the position.
       constraint: [B, T, C] one-hot of the selected channel at the item level, None at the channel level.
       Returns [B, T, dim].
+
+    Raises:
+      ConfigError: dim is no size.
     """
 
     def __init__(self, dim: int = 32, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
+        check_size("CumulativePath", "dim", dim)
         self.dim = dim
-        self.dense = tf.keras.layers.Dense(dim, activation="tanh", name="dense")
+        self.dense = tf.keras.layers.Dense(dim, activation="tanh", dtype=self.dtype_policy, name="dense")
 
     def call(
         self, profile: Profile, placed: Placed, context: tf.Tensor, constraint: tf.Tensor | None = None
@@ -87,7 +96,7 @@ class CumulativePath(tf.keras.layers.Layer):
         positions = tf.shape(context)[1]
         for tags in (profile.shown_tags, profile.clicked_tags):
             parts.append(tf.repeat(tags[:, tf.newaxis], positions, axis=1))
-        return self.dense(tf.concat(parts, axis=-1))
+        return self.dense(tf.concat([tf.cast(part, self.compute_dtype) for part in parts], axis=-1))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim}

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hrlrec_tf import features
 from hrlrec_tf.features import FeatureSpec, Kind
+from hrlrec_tf.networks.feature_tower import FeatureTower
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -36,48 +37,6 @@ def feedback_ids(clicks: tf.Tensor, dwell_seconds: tf.Tensor) -> tf.Tensor:
     return tf.where(clicks > 0, clicked, tf.fill(tf.shape(clicked), _NOT_CLICKED))
 
 
-class FeatureTower(tf.keras.layers.Layer):
-    """Sum of the embeddings of one group of features.
-
-    Args:
-      sizes: categorical feature -> number of ids (0 is padding).
-      numeric: numeric features.
-      dim: D, the embedding's size.
-
-    Call:
-      rows: feature -> tensor of one shape [...] (`tags`: [..., K]); int ids or float numbers.
-      Returns [..., D] float32.
-    """
-
-    def __init__(self, sizes: Mapping[str, int], numeric: tuple[str, ...] = (), dim: int = 32, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.sizes, self.numeric, self.dim = dict(sizes), tuple(numeric), dim
-        self.tables = {
-            name: tf.keras.layers.Embedding(
-                size, dim, embeddings_initializer=tf.keras.initializers.RandomNormal(stddev=0.05), name=name
-            )
-            for name, size in self.sizes.items()
-        }
-        self.numeric_vectors = tf.keras.layers.Dense(dim, use_bias=False, name="numeric") if self.numeric else None
-
-    def call(self, rows: Batch) -> tf.Tensor:
-        parts = [self.look_up(name, rows[name]) for name in self.sizes]
-        if self.numeric_vectors is not None:
-            parts.append(self.numeric_vectors(tf.stack([rows[name] for name in self.numeric], axis=-1)))
-        return tf.add_n(parts)
-
-    def look_up(self, name: str, ids: tf.Tensor) -> tf.Tensor:
-        """Embedding of one categorical feature; for `tags` the mean over a row's tags."""
-        embedded = self.tables[name](ids)
-        if name != "tags":
-            return embedded
-        present = tf.cast(ids > 0, embedded.dtype)[..., tf.newaxis]
-        return tf.math.divide_no_nan(tf.reduce_sum(embedded * present, -2), tf.reduce_sum(present, -2))
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sizes": self.sizes, "numeric": self.numeric, "dim": self.dim}
-
-
 class Rows(NamedTuple):
     """Impressed behaviours (history rows, then placed rows), S of them, as field embeddings."""
 
@@ -88,6 +47,7 @@ class Rows(NamedTuple):
     item_counts: tf.Tensor  # [B, S, D] field (d) of the item recommender
 
 
+@tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class SessionEmbedding(tf.keras.layers.Layer):
     """All embedding tables, and the fields (a) to (d) of eq. 1.
 
@@ -96,48 +56,60 @@ class SessionEmbedding(tf.keras.layers.Layer):
       sizes: vocabulary name -> number of ids.
       dim: D.
       user_id: whether the user's id is a profile feature.
+      history_length: how many of the newest history rows to use; all by default.
     """
 
     def __init__(
-        self, spec: FeatureSpec, sizes: Mapping[str, int], dim: int = 32, user_id: bool = True, **kwargs: Any
+        self,
+        spec: FeatureSpec,
+        sizes: Mapping[str, int],
+        dim: int = 32,
+        user_id: bool = True,
+        history_length: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.history_length = spec.history_length if history_length is None else history_length
+        self._unused_history = spec.history_length - self.history_length
         users = spec.columns(features.USER_PREFIX)
         contexts = spec.columns(features.CONTEXT_PREFIX)
-        self.spec, self.channels, self.dim = spec, sizes["channel"], dim
-        self.items = FeatureTower(_sizes(spec.item, sizes), _numeric(spec.item), dim, name="items")
+        self.spec, self.sizes, self.dim, self.user_id = spec, dict(sizes), dim, user_id
+        self.channels = self.sizes["channel"]
+        self.items = self._tower("items", _sizes(spec.item, sizes), _numeric(spec.item))
         self.users = (
-            FeatureTower(
+            self._tower(
+                "users",
                 {**({"user_id": sizes["user_id"]} if user_id else {}), **_sizes(users, sizes)},
                 _numeric(users),
-                dim,
-                name="users",
             )
             if user_id or users
             else None
         )
         self.request_contexts = (
-            FeatureTower(_sizes(contexts, sizes), _numeric(contexts), dim, name="contexts") if contexts else None
+            self._tower("contexts", _sizes(contexts, sizes), _numeric(contexts)) if contexts else None
         )
-        self.row_contexts = FeatureTower(
-            {"position": spec.list_length + 2, "hour": 24, "weekday": 7, "gap": GAP_BUCKETS},
-            dim=dim,
-            name="row_contexts",
+        self.row_contexts = self._tower(
+            "row_contexts", {"position": spec.list_length + 2, "hour": 24, "weekday": 7, "gap": GAP_BUCKETS}
         )
         self.feedback = {
-            level: tf.keras.layers.Embedding(_CLICKED + DWELL_BUCKETS, dim, name=f"{level}_feedback")
+            level: tf.keras.layers.Embedding(
+                _CLICKED + DWELL_BUCKETS, dim, dtype=self.dtype_policy, name=f"{level}_feedback"
+            )
             for level in ("channel", "item")
         }
         counts = dict.fromkeys(features.COUNTS, COUNT_BUCKETS)
-        self.channel_counts = FeatureTower(
-            {n: s for n, s in counts.items() if n.startswith("channel")}, dim=dim, name="channel_counts"
+        self.channel_counts = self._tower(
+            "channel_counts", {n: s for n, s in counts.items() if n.startswith("channel")}
         )
-        self.item_counts = FeatureTower(counts, dim=dim, name="item_counts")
+        self.item_counts = self._tower("item_counts", counts)
+
+    def _tower(self, name: str, sizes: Mapping[str, int], numeric: tuple[str, ...] = ()) -> FeatureTower:
+        return FeatureTower(sizes, numeric, self.dim, dtype=self.dtype_policy, name=name)
 
     def profile(self, batch: Batch) -> tf.Tensor:
         """Field (a), the user's long-term profile: [B, D]; zeros in a log without any user feature."""
         if self.users is None:
-            return tf.zeros([tf.shape(batch["timestamp"])[0], self.dim])
+            return tf.zeros([tf.shape(batch["timestamp"])[0], self.dim], self.compute_dtype)
         return self.users(batch)
 
     def item_embeddings(self, rows: Batch) -> tf.Tensor:
@@ -166,17 +138,21 @@ class SessionEmbedding(tf.keras.layers.Layer):
     def request_context(self, batch: Batch) -> tf.Tensor:
         """Request part of field (b), from the log's `context_*` columns: [B, D]."""
         if self.request_contexts is None:
-            return tf.zeros([tf.shape(batch["timestamp"])[0], self.dim])
+            return tf.zeros([tf.shape(batch["timestamp"])[0], self.dim], self.compute_dtype)
         return self.request_contexts(batch)
 
     def history(self, batch: Batch) -> Rows:
-        """The H history rows, with their feedback."""
-        names = [*self.spec.item, *features.COUNTS]
-        rows = {name: batch[features.HISTORY + name] for name in names}
-        timestamp = batch["history_timestamp"]
+        """The history rows in use, with their feedback."""
+        newest = {name: batch[name][:, self._unused_history :] for name in self.spec.history_rows}
+        rows = {name: newest[features.HISTORY + name] for name in (*self.spec.item, *features.COUNTS)}
+        timestamp = newest["history_timestamp"]
         gap = (batch["timestamp"][:, tf.newaxis] - timestamp) // 1000
-        context = self.context(timestamp, batch["history_position"], gap)
-        return self._rows(rows, context, feedback_ids(batch["history_clicks"], batch["history_dwell_seconds"]))
+        context = self.context(timestamp, newest["history_position"], gap)
+        return self._rows(rows, context, feedback_ids(newest["history_clicks"], newest["history_dwell_seconds"]))
+
+    def history_mask(self, batch: Batch) -> tf.Tensor:
+        """Which of the history rows in use are no padding: [B, H] bool."""
+        return batch["history_item_id"][:, self._unused_history :] > 0
 
     def placed(self, batch: Batch, rows: Batch, position: tf.Tensor) -> Rows:
         """Rows of the current list, feedback unknown.
@@ -205,6 +181,21 @@ class SessionEmbedding(tf.keras.layers.Layer):
             channel_counts=self.channel_counts(counts),
             item_counts=self.item_counts(counts),
         )
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "spec": self.spec.to_dict(),
+            "sizes": dict(self.sizes),
+            "dim": self.dim,
+            "user_id": self.user_id,
+            "history_length": self.history_length,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "SessionEmbedding":
+        """Inverse of `get_config`."""
+        return cls(**{**config, "spec": FeatureSpec.from_dict(config["spec"])})
 
 
 def _sizes(columns: Mapping[str, Kind], sizes: Mapping[str, int]) -> dict[str, int]:

@@ -3,12 +3,14 @@
 The paper's "low-level agent" is the channel level here, its "high-level agent" the item level.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from hrlrec_tf.config import NetworkConfig
+from hrlrec_tf.config import Config, NetworkConfig
+from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.features import FeatureSpec
 from hrlrec_tf.networks.actor import Actor, to_action_space
 from hrlrec_tf.networks.click_head import ClickHead
@@ -19,6 +21,7 @@ from hrlrec_tf.networks.session import Embedded, embed
 from hrlrec_tf.networks.state_encoder import StateEncoder
 
 
+@tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class Level(tf.keras.layers.Layer):
     """State encoder, actor, critics and click head of one level.
 
@@ -28,18 +31,28 @@ class Level(tf.keras.layers.Layer):
     """
 
     def __init__(self, level: str, config: NetworkConfig, **kwargs: Any) -> None:
-        super().__init__(name=level, **kwargs)
-        self.level = level
-        self.encoder = StateEncoder(config.state_dim, config.attention_heads, config.dropout, name="encoder")
-        self.cumulative = CumulativePath(config.embedding_dim, name="cumulative")
-        self.actor = Actor(config.embedding_dim, config.action_space, name="actor")
-        self.critic = Critic(config.critic_head, config.critic_form, config.embedding_dim, name="critic")
+        super().__init__(**{"name": level, **kwargs})
+        self.level, self.config = level, config
+        dtype, dim = self.dtype_policy, config.embedding_dim
+        self.encoder = StateEncoder(
+            config.state_dim,
+            config.attention_heads,
+            config.dropout,
+            config.sequence,
+            config.fields,
+            config.window,
+            dtype=dtype,
+            name="encoder",
+        )
+        self.cumulative = CumulativePath(dim, dtype=dtype, name="cumulative")
+        self.actor = Actor(dim, config.action_space, dtype=dtype, name="actor")
+        self.critic = Critic(config.critic_head, config.critic_form, dim, dtype=dtype, name="critic")
         self.second_critic = (
-            Critic(config.critic_head, config.critic_form, config.embedding_dim, name="second_critic")
+            Critic(config.critic_head, config.critic_form, dim, dtype=dtype, name="second_critic")
             if config.critics == 2
             else None
         )
-        self.click_head = ClickHead(config.click_head, name="click_head")
+        self.click_head = ClickHead(config.click_head, dtype=dtype, name="click_head")
 
     @property
     def critics(self) -> list[Critic]:
@@ -82,7 +95,36 @@ class Level(tf.keras.layers.Layer):
         short_path = self.cumulative(profile, placed, context, constraint)
         return tf.concat([hidden, short_path, embedding.channel_embeddings(channels)], axis=-1)
 
+    def get_config(self) -> dict:
+        return {**super().get_config(), "level": self.level, "config": dataclasses.asdict(self.config)}
 
+    @classmethod
+    def from_config(cls, config: dict) -> "Level":
+        """Inverse of `get_config`."""
+        return cls(**{**config, "config": _network_config(config["config"])})
+
+
+def history_rows(spec: FeatureSpec, config: NetworkConfig) -> int:
+    """History rows that `network.sequence_length` asks for: m - T + 1 with a fixed window, m with a sliding one (eq. 2).
+
+    Raises:
+      ConfigError: the sessions carry fewer, or a fixed window has no room for the list.
+    """
+    length, rows = config.sequence_length, spec.history_length
+    if length and config.window == "fixed" and length < spec.list_length:
+        raise ConfigError(
+            f"network.sequence_length is {length}, less than a list of {spec.list_length}; set network.window=sliding"
+        )
+    wanted = {"fixed": length - spec.list_length + 1, "sliding": length}[config.window] if length else rows
+    if wanted > rows:
+        raise ConfigError(
+            f"network.sequence_length is {length} and needs {wanted} history rows, but the sessions carry {rows}; prepare "
+            f"them with sequence_length: {length} and window: {config.window}"
+        )
+    return wanted
+
+
+@tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class HrlRecNetwork(tf.keras.Model):
     """Channel selector and item recommender.
 
@@ -101,11 +143,15 @@ class HrlRecNetwork(tf.keras.Model):
         click_score: str = "click",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Without autocast: numbers such as seconds must reach their buckets unrounded.
+        super().__init__(autocast=False, **kwargs)
         self.spec, self.config, self.click_score = spec, config, click_score
-        self.embedding = SessionEmbedding(spec, sizes, config.embedding_dim, config.user_id, name="embedding")
-        self.channel_level = Level("channel", config)
-        self.item_level = Level("item", config)
+        dtype, dim = self.dtype_policy, config.embedding_dim
+        self.embedding = SessionEmbedding(
+            spec, sizes, dim, config.user_id, history_rows(spec, config), dtype=dtype, name="embedding"
+        )
+        self.channel_level = Level("channel", config, dtype=dtype)
+        self.item_level = Level("item", config, dtype=dtype)
 
     @property
     def levels(self) -> dict[str, Level]:
@@ -146,3 +192,23 @@ class HrlRecNetwork(tf.keras.Model):
         """
         mean = (channel_scores + item_scores) / 2
         return tf.sigmoid(mean) if self.click_score == "click" else (1 + tf.nn.softsign(mean)) / 2
+
+    def get_config(self) -> dict:
+        return {
+            "name": self.name,
+            "dtype": self.dtype_policy.name,
+            "spec": self.spec.to_dict(),
+            "sizes": dict(self.embedding.sizes),
+            "config": dataclasses.asdict(self.config),
+            "click_score": self.click_score,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Mapping[str, Any] | None = None) -> "HrlRecNetwork":
+        """Inverse of `get_config`; the weights are made by the first call."""
+        spec, network = FeatureSpec.from_dict(config["spec"]), _network_config(config["config"])
+        return cls(**{**config, "spec": spec, "config": network})
+
+
+def _network_config(fields: Mapping[str, Any]) -> NetworkConfig:
+    return Config.from_dict({"network": fields}).network

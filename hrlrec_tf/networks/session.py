@@ -32,7 +32,7 @@ def embed(embedding: SessionEmbedding, batch: Batch) -> Embedded:
     return Embedded(
         profile=embedding.profile(batch),
         rows=Rows(*(tf.concat(pair, axis=1) for pair in zip(history, placed, strict=True))),
-        mask=tf.concat([batch["history_item_id"] > 0, above["item_id"] > 0], axis=1),
+        mask=tf.concat([embedding.history_mask(batch), above["item_id"] > 0], axis=1),
         context=embedding.list_context(batch, batch["position"]),
         cumulative=read_profile(embedding, batch),
         placed=Placed(*(tf.cumsum(values, axis=1, exclusive=True) for values in added)),

@@ -185,6 +185,11 @@ def test_health(agent, experience):
     follower = embedded(agent, experience)[1]
     q = agent.online.critic(states(agent, experience), agent._target.displayed_actions(follower)).numpy()
     np.testing.assert_allclose(parts.q_mean, (q * valid).sum() / valid.sum(), rtol=1e-4)
+    every = np.concatenate(
+        [oracles.discounted_returns(row, inside, GAMMA) for row, inside in zip(agent.reward(experience).numpy(), valid)]
+    )
+    pairs = q.reshape(-1)[valid.reshape(-1) > 0], every[valid.reshape(-1) > 0]
+    np.testing.assert_allclose(parts.correlation, np.corrcoef(*pairs)[0, 1], rtol=1e-3)
     assert parts.dead_share == 0
 
 
@@ -202,9 +207,27 @@ def test_noise_joins_actions_in_training_only(make_agent, experience, level):
 
 
 def test_noise_is_gaussian(make_agent, level):
-    tf.random.set_seed(3)
     noise = make_agent("losses.action_noise=0.1").levels[level]._noise(tf.zeros([50, 100]))
     assert scipy.stats.kstest(noise.numpy().reshape(-1), "norm", args=(0.0, 0.1)).pvalue > 1e-3
+
+
+def test_noise_follows_from_the_checkpointed_generator(make_agent, experience, level, tmp_path):
+    """Whatever else draws, and not the same for both levels."""
+    agents = make_agent("losses.action_noise=0.1").levels
+    agent = agents[level]
+
+    def noisy() -> np.ndarray:
+        return level_losses(agent, experience, training=True).actions.numpy()
+
+    path = tf.train.Checkpoint(noise=agent.noise).save(str(tmp_path / "ckpt"))
+    first, second = noisy(), noisy()
+    tf.random.set_seed(1)
+    tf.train.Checkpoint(noise=agent.noise).restore(path).assert_consumed()
+    np.testing.assert_array_equal(noisy(), first)
+    np.testing.assert_array_equal(noisy(), second)
+    assert np.abs(first - second).max() > 0.01
+    draws = [each.noise.normal([4]).numpy() for each in agents.values()]
+    assert np.abs(draws[0] - draws[1]).max() > 0.01
 
 
 class TestAlone:

@@ -180,4 +180,4 @@ def test_training_in_a_graph_lowers_the_loss(make_agent, experience):
     history = [{name: float(value) for name, value in step(experience).items()} for _ in range(40)]
     for name in ("loss", "channel_critic_loss", "item_critic_loss", "channel_click_loss", "item_click_loss"):
         assert history[-1][name] < 0.7 * history[0][name], name
-    assert history[-1]["item_nearest_item_similarity"] > history[0]["item_nearest_item_similarity"]
+    assert history[-1]["item_nearest_item_distance"] < history[0]["item_nearest_item_distance"]

@@ -56,7 +56,7 @@ def test_colours_are_the_pages_and_text_takes_its_colour() -> None:
         "a",
         "",
         [1, 2],
-        [Series("s", [1.0, 2.0], Ink.FIRST), Series("r", [2.0, 1.0], Ink.QUIET, dashed=True)],
+        [Series("s", [1.0, 2.0], Ink.FIRST), Series("r", [2.0, 1.0], Ink.QUIET, dash=1)],
         "epoch",
         Reference("level", 1.5),
     )

@@ -54,9 +54,17 @@ class _Page(html.parser.HTMLParser):
 def _training(epochs: int = 3) -> list[dict[str, object]]:
     records: list[dict[str, object]] = []
     for epoch in range(1, epochs + 1):
-        train = {f"{level}_{loss}_loss": 1 / epoch for level in ("channel", "item") for loss in ("critic", "click")}
+        train: dict[str, float] = {"items_gradient_norm": 2.0}
+        for level in ("channel", "item"):
+            train |= {f"{level}_{loss}_loss": 1 / epoch for loss in ("critic", "click")}
+            train |= {
+                f"{level}_{name}": 0.1 * epoch for name in ("overestimation", "q_return_correlation", "dead_share")
+            }
+            train |= {f"{level}_nearest_item_distance": 0.5, f"{level}_actor_gradient_norm": 0.1}
         records.append({"split": "train", "epoch": epoch, "channel_q_mean": 0.1 * epoch, "item_q_mean": 0.2, **train})
         records.append({"split": "validation", "epoch": epoch, "auc": 0.6 + 0.02 * (epoch % 3), "calibration": 1.2})
+        panel = {"distinct_lists_per_user": 0.5, "between_user_channel_variance": 0.01, "channel_share/news": 0.4}
+        records.append({"split": "panel", "epoch": epoch, "requests": 40, **panel})
     return records
 
 
@@ -148,10 +156,10 @@ def test_everything_pointed_at_is_there_once(run: RunReport) -> None:
 def test_pictures_have_words_and_numbers_beside_them(run: RunReport) -> None:
     page = _Page(render(run))
     pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
-    assert len(pictures) == 9  # the similarity losses are missing here
+    assert len(pictures) == 19  # of 21: the similarity and the actor losses are missing here
     assert all(picture["role"] == "img" and len(picture["aria-label"]) > 20 for picture in pictures)
     tags = [tag for tag, _ in page.tags]
-    assert tags.count("figure") == tags.count("figcaption") == 10
+    assert tags.count("figure") == tags.count("figcaption") == 21
     assert "Channel mix: video 70.0\N{NO-BREAK SPACE}% logged, 55.0" in next(
         picture["aria-label"] for picture in pictures if picture["aria-label"].startswith("Channel mix")
     )
@@ -193,7 +201,7 @@ def test_what_is_missing_is_a_dash(run: RunReport) -> None:
     for text in (empty, partial):
         assert not re.search(r"\b(nan|None|inf|Undefined)\b", text)
     assert empty.count("–") > 20
-    assert empty.count("No data.") == 10
+    assert empty.count("No data.") == 21
     assert "Not checked" in empty
     row = partial[partial.index("i42") :].splitlines()
     assert row[:5] == ["i42", "news", "31.4\N{NO-BREAK SPACE}%", "0.500", "–"]

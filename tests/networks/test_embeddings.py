@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from hrlrec_tf.features import FeatureSpec, Kind
-from hrlrec_tf.networks.embeddings import FeatureTower, SessionEmbedding, feedback_ids, log2_bucket
+from hrlrec_tf.networks.embeddings import SessionEmbedding, feedback_ids, log2_bucket
 
 DIM = 8
 DAY_MS = 86_400_000
@@ -25,40 +25,6 @@ def test_log2_bucket_of_odd_numbers_stays_inside(value, bucket):
 def test_feedback_tells_no_click_from_clicks_of_different_dwell():
     clicks, dwell = tf.constant([0, 0, 1, 2, 1], tf.int64), tf.constant([0.0, 60.0, 0.0, 3.0, 1e9])
     assert feedback_ids(clicks, dwell).numpy().tolist() == [1, 1, 2, 4, 14]
-
-
-class TestFeatureTower:
-    rows = {
-        "author": tf.constant([[1, 0], [2, 3]]),
-        "tags": tf.constant([[[1, 2], [0, 0]], [[3, 0], [1, 1]]]),
-        "price": tf.constant([[0.5, -1.0], [0.0, 2.0]]),
-    }
-
-    @pytest.fixture
-    def tower(self):
-        return FeatureTower({"author": 4, "tags": 5}, ("price",), DIM)
-
-    def test_sum_of_rows_means_and_multiples(self, tower):
-        embedded = tower(self.rows).numpy()
-        author, tags = (tower.tables[name].embeddings.numpy() for name in ("author", "tags"))
-        price = tower.numeric_vectors.kernel.numpy()[0]
-        np.testing.assert_allclose(embedded[0, 0], author[1] + (tags[1] + tags[2]) / 2 + 0.5 * price, atol=1e-6)
-        np.testing.assert_allclose(embedded[0, 1], author[0] - price, atol=1e-6)  # no tags: nothing to add
-        np.testing.assert_allclose(embedded[1, 0], author[2] + tags[3], atol=1e-6)
-        np.testing.assert_allclose(embedded[1, 1], author[3] + tags[1] + 2 * price, atol=1e-6)
-
-    def test_padding_tags_get_no_gradient(self, tower):
-        with tf.GradientTape() as tape:
-            value = tf.reduce_sum(tower(self.rows))
-        slope = tf.convert_to_tensor(tape.gradient(value, tower.tables["tags"].embeddings)).numpy().sum(-1)
-        np.testing.assert_allclose(slope, DIM * np.array([0, 0.5 + 1, 0.5, 1, 0]))
-
-    def test_serialises(self, tower):
-        tower(self.rows)
-        copy = FeatureTower.from_config(tower.get_config())
-        copy(self.rows)
-        copy.set_weights(tower.get_weights())
-        np.testing.assert_array_equal(copy(self.rows), tower(self.rows))
 
 
 SPEC = FeatureSpec(list_length=3, history_length=2, max_tags=2, optional={"context_device": Kind.STRING})

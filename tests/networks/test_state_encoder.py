@@ -79,8 +79,8 @@ def test_field_interaction_mixes_the_fields_of_one_behaviour_only():
 def test_states_by_hand(encoder):
     """Eq. 2: a GRU over behaviours from the projected profile; masked rows do not exist."""
     weights = interaction_weights(encoder.interaction)
-    cell = encoder.gru.cell
-    kernel, recurrent, bias = cell.kernel.numpy(), cell.recurrent_kernel.numpy(), cell.bias.numpy()
+    gru = encoder.sequence
+    cell = [v.numpy() for v in (gru.gate_kernel, gru.gate_bias, gru.candidate_kernel, gru.candidate_bias)]
     states = encode(encoder)
     assert states.shape == (B, T, UNITS)
     for b in range(B):
@@ -90,7 +90,7 @@ def test_states_by_hand(encoder):
                 found.append(state)
             if MASK[b, s]:
                 row = oracles.field_interaction(FIELDS[b, s], weights, 2)
-                state = oracles.gru_step(row, state, kernel, recurrent, bias)
+                state = oracles.gru_step(row, state, *cell)
         np.testing.assert_allclose(states[b], [*found, state], atol=1e-4)
 
 
@@ -109,7 +109,7 @@ def test_rows_masked_at_the_end_leave_the_state(encoder):
     mask = MASK.copy()
     mask[0, H + 1 :] = False
     states = encode(encoder, mask=mask)[0]
-    np.testing.assert_allclose(states[2], states[1])
+    np.testing.assert_allclose(states[2], states[1], rtol=1e-6)
     np.testing.assert_allclose(states[:2], encode(encoder)[0, :2], rtol=1e-6)
 
 
@@ -120,11 +120,88 @@ def test_one_pass_equals_separate_passes(encoder):
         np.testing.assert_allclose(together[:, t], alone[:, 0], atol=1e-6)
 
 
-def test_one_step_equals_one_row_more(encoder):
+@pytest.mark.parametrize("window", ["fixed", "sliding"])
+@pytest.mark.parametrize("sequence", ["gru", "mean"])
+def test_carried_states_equal_those_of_one_pass(sequence, window):
+    """What serving does: the history once, then a step for each placed row."""
+    encoder = StateEncoder(UNITS, heads=2, sequence=sequence, window=window)
     states = encode(encoder)
-    for t in range(T - 1):
-        advanced = encoder.advance(tf.constant(states[:, t]), tf.constant(FIELDS[:, H + t]))
-        np.testing.assert_allclose(advanced, states[:, t + 1], atol=1e-6)
+    shaken(encoder)
+    states = encode(encoder)
+    carry = encoder.start(*(tf.constant(each) for each in (FIELDS[:, :H], PROFILE, MASK[:, :H])))
+    for t in range(T):
+        np.testing.assert_allclose(encoder.read(carry), states[:, t], atol=1e-6)
+        if t < T - 1:
+            carry = encoder.advance(carry, tf.constant(FIELDS[:, H + t]))
+
+
+def test_a_sliding_window_is_a_pass_of_its_own_for_each_position(encoder):
+    """The letter of eq. 2: at t the last m rows before t, from the projected profile."""
+    sliding = StateEncoder(UNITS, heads=2, window="sliding")
+    encode(sliding)
+    sliding.set_weights(encoder.get_weights())
+    states = encode(sliding)
+    for t in range(T):
+        seen = slice(t, t + H)
+        alone = encode(encoder, fields=FIELDS[:, seen], mask=MASK[:, seen], states=1)
+        np.testing.assert_allclose(states[:, t], alone[:, 0], atol=1e-6)
+    assert np.abs(states - encode(encoder)).max() > 1e-3  # but for t = 1
+
+
+def test_a_sliding_window_shorter_than_the_list(encoder):
+    sliding = StateEncoder(UNITS, heads=2, window="sliding")
+    fields, mask = FIELDS[:, :5], MASK[:, H - 2 : H + 3]
+    encode(sliding, fields=fields, mask=mask)
+    sliding.set_weights(encoder.get_weights())
+    states = encode(sliding, fields=fields, mask=mask)  # m = 2 rows for T = 4 positions
+    for t in range(T):
+        alone = encode(encoder, fields=fields[:, t : t + 2], mask=mask[:, t : t + 2], states=1)
+        np.testing.assert_allclose(states[:, t], alone[:, 0], atol=1e-6)
+
+
+def test_average_pooling_by_hand():
+    encoder = StateEncoder(UNITS, heads=2, sequence="mean")
+    encode(encoder)
+    shaken(encoder)
+    states, dense = encode(encoder), encoder.sequence.projection
+    rows = np.tanh(encoder.interaction(tf.constant(FIELDS)).numpy() @ dense.kernel.numpy() + dense.bias.numpy())
+    for b in range(B):
+        for t in range(T):
+            seen = [row for row, valid in zip(rows[b, : H + t], MASK[b, : H + t]) if valid]
+            np.testing.assert_allclose(states[b, t], np.mean([projected_profile(encoder)[b], *seen], 0), atol=1e-6)
+
+
+def test_dense_layers_in_the_place_of_attention_by_hand():
+    layer = FieldInteraction(2, form="dense")
+    layer(tf.constant(FIELDS))
+    shaken(layer)
+    kernel, bias = layer.all_fields.kernel.numpy(), layer.all_fields.bias.numpy()
+    fields = FIELDS[1, 2]
+    mixed = np.maximum(fields.reshape(-1) @ kernel + bias, 0).reshape(N, D)
+    rows = oracles.layer_norm(fields + mixed, layer.attention_norm.gamma.numpy(), layer.attention_norm.beta.numpy())
+    first, second = layer.feed_forward.layers
+    hidden = np.maximum(rows @ first.kernel.numpy() + first.bias.numpy(), 0)
+    rows = rows + hidden @ second.kernel.numpy() + second.bias.numpy()
+    rows = oracles.layer_norm(rows, layer.output_norm.gamma.numpy(), layer.output_norm.beta.numpy())
+    np.testing.assert_allclose(layer(tf.constant(FIELDS))[1, 2], rows.reshape(-1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "switch, message",
+    [
+        ({"sequence": "lstm"}, "sequence is 'lstm'; choose one of gru, mean"),
+        ({"fields": "conv"}, "form is 'conv'; choose one of attention, dense"),
+        ({"window": "moving"}, "window is 'moving'; choose one of fixed, sliding"),
+    ],
+)
+def test_unknown_switches_are_refused(switch, message):
+    with pytest.raises(ValueError, match=message):
+        StateEncoder(**switch)
+
+
+def test_heads_that_do_not_divide_the_field_size_are_refused():
+    with pytest.raises(ValueError, match="heads must divide the field size: got 3 and 8"):
+        FieldInteraction(3)(tf.constant(FIELDS))
 
 
 def test_dropout_in_training_only(encoder):

@@ -1,0 +1,260 @@
+"""Trains the peers on exactly the rows that HRL-Rec is trained, validated and tested on.
+
+    pip install -r requirements/peers.txt    # in an environment of its own
+    python -m benchmarks.peers --data SESSIONS --out PEERS --seeds 0 1 2 3 4 [--history]
+
+LR, FM, NFM, AFM, Wide & Deep, DeepFM and AutoInt are DeepCTR's, on user, item, channel and hour; with `--history` also
+on pooled as-of history, and then their names end with "-history". `history-lr` is a logistic regression on six as-of
+features: click rate and count of the user, of user x channel, and of the item over all users up to the list;
+`history-lr-frozen-items` stops counting items where the rows' split begins. Settings are chosen by AUC on the
+validation rows alone. OUT gets one Parquet file of predictions on the test rows per model and seed,
+MODEL-SEED.parquet, and MODEL.json with what was tried; files that are there are kept, so that a killed run goes on.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks import peer_models, rows
+from benchmarks.peer_models import FIELDS, HISTORY_COUNTS, HISTORY_ITEMS
+from hrlrec_tf.cli import write_json
+from hrlrec_tf.errors import HrlrecError
+from hrlrec_tf.evaluation import metrics, predictions
+
+BATCH_SIZE = 1024
+EPOCHS = 100
+PATIENCE = 6  # epochs without a better validation AUC before training stops
+PLATEAU, CUT = 2, 0.3  # after so many such epochs the learning rate is multiplied by this
+RATES_AND_L2S = (
+    (1e-3, 1e-5),
+    (1e-3, 1e-4),
+    (3e-3, 1e-5),
+    (3e-3, 1e-4),
+    (1e-2, 1e-4),
+)  # DeepCTR's default penalty first
+STRENGTHS = (5.0, 10.0, 20.0)  # impressions that the prior of a click rate is worth
+HISTORY_LR = ("history-lr", "history-lr-frozen-items")
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is chosen for a peer on the validation rows."""
+
+    learning_rate: float
+    l2: float
+    pooled_items: bool  # with history: also the mean embedding of the clicked items, beside the counts
+
+
+class Task:
+    """Inputs and labels of all splits.
+
+    Attributes:
+      sessions: the rows.
+      history: whether models get history.
+      parts: split -> input arrays by name; rows in the order of `sessions.rows`.
+      labels: split -> labels.
+    """
+
+    def __init__(self, sessions: rows.Sessions, history: bool) -> None:
+        table = sessions.rows
+        arrays, self._sizes = _ids(table)
+        if history:
+            arrays[HISTORY_COUNTS] = _history_counts(sessions)
+            arrays[HISTORY_ITEMS] = _clicked_items(sessions, table, arrays["item_id"])
+        self._widths = {name: arrays[name].shape[1] for name in (HISTORY_COUNTS, HISTORY_ITEMS) if name in arrays}
+        self.sessions, self.history = sessions, history
+        places = {split: np.flatnonzero(table["split"] == split) for split in rows.SPLITS}
+        self.parts = {
+            split: {name: values[place] for name, values in arrays.items()} for split, place in places.items()
+        }
+        self.labels = {split: table["label"].to_numpy()[place] for split, place in places.items()}
+
+    def inputs(self, pooled_items: bool) -> peer_models.Inputs:
+        """What a model is built for, with or without the clicked items."""
+        items = self._widths[HISTORY_ITEMS] if pooled_items else 0
+        return peer_models.Inputs(self._sizes, self._widths.get(HISTORY_COUNTS, 0), items)
+
+    def settings(self) -> list[Setting]:
+        """What is tried."""
+        pooled = (False, True) if self.history else (False,)
+        return [Setting(*both, items) for items, both in itertools.product(pooled, RATES_AND_L2S)]
+
+
+def train(task: Task, name: str, setting: Setting, seed: int) -> tuple[tf.keras.Model, float]:
+    """Trains one model; returns it with the weights of its best epoch, and their validation AUC.
+
+    The loop is our own, since Keras's `fit` converts each of DeepCTR's layers to a graph anew, which takes longer than
+    the training.
+    """
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(seed)
+    model = peer_models.build(name, task.inputs(setting.pooled_items), setting.l2, seed)
+    optimizer = tf.keras.optimizers.Adam(setting.learning_rate)
+    step = _step(model, optimizer, task)
+    best, stale, weights = -np.inf, 0, model.get_weights()
+    order = np.random.default_rng(seed)
+    for _ in range(EPOCHS):
+        places = order.permutation(len(task.labels["train"]))
+        for first in range(0, len(places), BATCH_SIZE):
+            step(tf.constant(places[first : first + BATCH_SIZE]))
+        auc = metrics.auc(task.labels["validation"], predict(model, task.parts["validation"]))
+        if auc > best:
+            best, stale, weights = auc, 0, model.get_weights()
+        else:
+            stale += 1
+            if stale % PLATEAU == 0:
+                optimizer.learning_rate.assign(optimizer.learning_rate * CUT)
+        if stale == PATIENCE:
+            break
+    model.set_weights(weights)
+    return model, best
+
+
+def _step(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, task: Task) -> Callable[[tf.Tensor], None]:
+    """One update from the training rows at given places."""
+    inputs = {name: tf.constant(task.parts["train"][name]) for name in model.input_names}
+    labels = tf.constant(task.labels["train"][:, np.newaxis], tf.float32)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int64)])
+    def step(places: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            outputs = model({name: tf.gather(values, places) for name, values in inputs.items()}, training=True)
+            click = tf.keras.losses.binary_crossentropy(tf.gather(labels, places), outputs)
+            loss = tf.add_n([tf.reduce_mean(click), *model.losses])
+        optimizer.minimize(loss, model.trainable_variables, tape)
+
+    train_step: Callable[[tf.Tensor], None] = step
+    return train_step
+
+
+def predict(model: tf.keras.Model, inputs: Arrays) -> np.ndarray:
+    """Click probabilities [rows], all rows in one batch."""
+    outputs: tf.Tensor = model({name: tf.constant(inputs[name]) for name in model.input_names}, training=False)
+    return outputs.numpy().reshape(-1)
+
+
+def run_peer(task: Task, name: str, label: str, seeds: Sequence[int], out: pathlib.Path) -> None:
+    """Chooses a peer's settings once and trains it with each seed; writes its files as `label`."""
+    setting = _chosen(task, name, out / f"{label}.json")
+    for seed in seeds:
+        if not (out / f"{label}-{seed}.parquet").exists():
+            model, validation = train(task, name, setting, seed)
+            _write(task.sessions, label, seed, predict(model, task.parts["eval"]), validation, out)
+
+
+def run_history_lr(sessions: rows.Sessions, label: str, out: pathlib.Path) -> None:
+    """The logistic regression on six as-of features; it has no seed and is written as seed 0."""
+    counts = rows.asof_counts(sessions, frozen_items=label == "history-lr-frozen-items")
+    labels = sessions.rows["label"].to_numpy()
+    place = {split: np.flatnonzero(sessions.rows["split"] == split) for split in rows.SPLITS}
+    tried: list[tuple[float, float, np.ndarray]] = []
+    for strength in STRENGTHS:
+        features = rows.history_features(
+            [counts[of] for of in ("user", "user_channel", "item")], sessions.rows, strength
+        )
+        model = LogisticRegression(max_iter=1000).fit(features[place["train"]], labels[place["train"]])
+        probabilities = model.predict_proba(features)[:, 1]
+        validation = metrics.auc(labels[place["validation"]], probabilities[place["validation"]])
+        tried.append((validation, strength, probabilities[place["eval"]]))
+    validation, strength, chosen = max(tried, key=lambda each: each[0])
+    results = [{"strength": strength, "validation_auc": auc} for auc, strength, _ in tried]
+    write_json(out / f"{label}.json", {"chosen": {"strength": strength}, "tried": results})
+    _write(sessions, label, 0, chosen, validation, out)
+
+
+def _chosen(task: Task, name: str, file: pathlib.Path) -> Setting:
+    """The setting of the best validation AUC with seed 0, from the file where it is there."""
+    if file.exists():
+        return Setting(**json.loads(file.read_text())["chosen"])
+    tried = [(train(task, name, setting, seed=0)[1], setting) for setting in task.settings()]
+    chosen = max(tried, key=lambda each: each[0])[1]
+    results = [{**dataclasses.asdict(setting), "validation_auc": auc} for auc, setting in tried]
+    write_json(file, {"chosen": dataclasses.asdict(chosen), "tried": results})
+    return chosen
+
+
+def _ids(table: pd.DataFrame) -> tuple[Arrays, dict[str, int]]:
+    """Ids of FIELDS, from 1 in training order, 0 for values that training has not seen; and how many there are."""
+    train = table[table["split"] == "train"]
+    arrays, sizes = {}, {}
+    for field in FIELDS:
+        known = pd.Index(train[field].unique())
+        arrays[field] = (known.get_indexer(table[field]) + 1).astype(np.int32)
+        sizes[field] = len(known) + 1
+    return arrays, sizes
+
+
+def _history_counts(sessions: rows.Sessions) -> np.ndarray:
+    counts = rows.asof_counts(sessions)
+    tables = [counts[of] for of in ("user", "user_channel", "user_tag")]
+    tables += [rows.recent_counts(sessions, window) for window in (rows.RECENT, sessions.history_items.shape[1])]
+    return rows.history_features(tables, sessions.rows, STRENGTHS[1])
+
+
+def _clicked_items(sessions: rows.Sessions, table: pd.DataFrame, item_ids: np.ndarray) -> np.ndarray:
+    """Ids of the clicked items before each row's list, 0 for the rest: [rows, H]."""
+    first = np.unique(table["item_id"].to_numpy(), return_index=True)
+    known = pd.Index(first[0])
+    place = known.get_indexer(sessions.history_items.reshape(-1)).reshape(sessions.history_items.shape)
+    ids = np.where((place >= 0) & (sessions.history_clicks > 0), item_ids[first[1]][place], 0)
+    return ids.astype(np.int32)[table["session"]]
+
+
+def _write(
+    sessions: rows.Sessions, label: str, seed: int, probability: np.ndarray, validation: float, out: pathlib.Path
+) -> None:
+    table = sessions.rows[sessions.rows["split"] == "eval"]
+    kept = table[["request_id", "user_id", "channel", "position", "label"]]
+    predictions.write(out / f"{label}-{seed}.parquet", kept.assign(prediction=probability))
+    test = metrics.auc(table["label"].to_numpy(), probability)
+    clock = time.strftime("%H:%M:%S")
+    print(f"{clock} {label:<24} seed {seed}: validation AUC {validation:.4f}, test AUC {test:.4f}", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the peers; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        out = pathlib.Path(args.out)
+        sessions = rows.Sessions(pathlib.Path(args.data))
+        task = Task(sessions, args.history)
+        for name in args.models:
+            if name in HISTORY_LR:
+                run_history_lr(sessions, name, out)
+            else:
+                run_peer(task, name, f"{name}-history" if args.history else name, args.seeds, out)
+    except HrlrecError as error:
+        print(f"peers: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    names: list[Any] = [*HISTORY_LR, *peer_models.BUILDERS]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the predictions")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], metavar="N")
+    parser.add_argument("--models", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--history", action="store_true", help="also give the peers pooled as-of history")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

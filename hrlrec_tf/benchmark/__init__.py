@@ -1,0 +1,1 @@
+"""Speed of this package, with the machine's own limits beside it."""
