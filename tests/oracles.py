@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,65 @@ def cross_entropy(logit: float, label: int) -> float:
     """Eq. 15 for one row."""
     probability = 1 / (1 + math.exp(-logit))
     return -math.log(probability if label else 1 - probability)
+
+
+def actor(state: Array, weights: Mapping[str, Array], space: str) -> Array:
+    """Eq. 3, 6 for one state: the action, squashed by tanh or brought to unit length."""
+    projected = state @ weights["actor/kernel"] + weights["actor/bias"]
+    return np.tanh(projected) if space == "tanh" else projected / np.linalg.norm(projected)
+
+
+def critic(state: Array, action: Array, weights: Mapping[str, Array], name: str, head: str) -> float:
+    """Eq. 5, 8 for one state and action; with a weight `interaction`, plus a.(W s)."""
+    value = state @ weights[f"{name}/state"][:, 0] + action @ weights[f"{name}/action"][:, 0]
+    value += weights[f"{name}/bias"][0]
+    if f"{name}/interaction" in weights:
+        value += action @ (state @ weights[f"{name}/interaction"])
+    return {"relu": max(value, 0.0), "linear": value, "softplus": math.log1p(math.exp(value))}[head]
+
+
+def click_logit(action: Array, item: Array, weights: Mapping[str, Array]) -> float:
+    """Eq. 16 before the sigmoid for one action and item; with a weight `scale`, plus k a.d."""
+    logit = action @ weights["click/action"][:, 0] + item @ weights["click/item"][:, 0] + weights["click/bias"][0]
+    return logit + weights["click/scale"] * (action @ item) if "click/scale" in weights else logit
+
+
+class Row(NamedTuple):
+    """What one valid position of a list gives to the losses."""
+
+    state: Array
+    item: Array  # displayed item
+    logged: Array  # displayed item in the target's tables and the actions' space
+    clicked: int
+    target: float  # y_t
+    real: Array  # items that may be the action's nearest
+
+
+def level_losses(
+    rows: Sequence[Row], weights: Mapping[str, Array], frozen: Mapping[str, Array], space: str, head: str
+) -> dict[str, float]:
+    """One level's parts of eq. 18 as means over rows.
+
+    Args:
+      weights: by name; the critics are `critic` and, if there, `second_critic`.
+      frozen: the same, from which the actor's loss takes its critic.
+    """
+    parts: dict[str, list[float]] = {"critic": [], "actor": [], "ctr": [], "similarity": [], "behaviour_cloning": []}
+    critics = sorted({name.split("/")[0] for name in weights if "critic" in name})
+    for row in rows:
+        action = actor(row.state, weights, space)
+        errors = [critic(row.state, row.logged, weights, name, head) - row.target for name in critics]
+        parts["critic"].append(sum(error**2 for error in errors))
+        parts["actor"].append(-critic(row.state, action, frozen, "critic", head))
+        parts["ctr"].append(cross_entropy(click_logit(action, row.item, weights), row.clicked))
+        parts["similarity"].append(-max(cosine(action, item) for item in row.real))
+        parts["behaviour_cloning"].append(float(np.mean((action - row.logged) ** 2)))
+    return {name: float(np.mean(values)) for name, values in parts.items()}
+
+
+def soft_update(target: Array, online: Array, tau: float) -> Array:
+    """Where a target's weight moves to when it follows."""
+    return (1 - tau) * target + tau * online
 
 
 def layer_norm(x: Array, gamma: Array, beta: Array) -> Array:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tf_agents.policies import tf_policy
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import policy_step
@@ -41,7 +42,8 @@ class RankingPolicy(tf_policy.TFPolicy):
             info_spec={name: tf.TensorSpec([length], dtype) for name, dtype in OUTPUTS.items() if name != "index"},
             name="ranking_policy",
         )
-        self._network = ranker.network  # tracked: a policy's variables are its modules'
+        # A policy's variables are those it tracks. The layers stay out, for saving would trace each of them again.
+        self._weights = ranker.network.variables
 
     def _action(self, time_step: ts.TimeStep, policy_state: Any, seed: Any) -> policy_step.PolicyStep:
         observation = time_step.observation
@@ -55,7 +57,11 @@ class RankingPolicy(tf_policy.TFPolicy):
         return policy_step.PolicyStep(ranked.pop("index"), policy_state, ranked)
 
     def _distribution(self, time_step: ts.TimeStep, policy_state: Any) -> policy_step.PolicyStep:
-        raise NotImplementedError("a ranking policy yields lists and their propensities, not distributions; use action")
+        """The greedy list with certainty, as TF-Agents' GreedyPolicy asks for it."""
+        if self._epsilon:
+            raise NotImplementedError("an exploring policy yields lists and their propensities; use action")
+        step = self._action(time_step, policy_state, None)
+        return step._replace(action=tfp.distributions.Deterministic(step.action))
 
 
 def as_time_step(observation: dict[str, tf.Tensor]) -> ts.TimeStep:

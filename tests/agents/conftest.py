@@ -10,11 +10,14 @@ import tiny
 from hrlrec_tf.agents.builder import build_network, compose_agent
 from hrlrec_tf.agents.experience import ListExperience
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
+from hrlrec_tf.agents.policy import ranking_observation_spec
 from hrlrec_tf.config import Config
 from hrlrec_tf.data.input import SessionReader
+from hrlrec_tf.features import CANDIDATE
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
 MakeAgent = Callable[..., HrlRecAgent]
+CHANNELS = ("news", "video", "article")
 
 
 class _Networks:
@@ -69,6 +72,24 @@ def make_agent(reader: SessionReader) -> MakeAgent:
 def experience(reader: SessionReader) -> ListExperience:
     """Lists of one to four rows."""
     return tiny.experience(reader, tiny.random_batch(reader, 8, seed=4))
+
+
+@pytest.fixture(scope="package")
+def observation(reader: SessionReader) -> dict[str, tf.Tensor]:
+    """Three requests whose candidates are the items of a displayed list, each in a channel of its own."""
+    batch = tiny.random_batch(reader, 3, rows=4)
+    count = 4
+    spec = ranking_observation_spec(reader.spec)
+    observation = {name: values for name, values in batch.items() if name in spec}
+    for name in reader.spec.item:
+        observation[CANDIDATE + name] = batch[name]
+    observation[f"{CANDIDATE}item_id_text"] = tf.constant([[f"{b}-{i}" for i in range(count)] for b in range(3)])
+    observation[f"{CANDIDATE}channel_text"] = tf.constant([[CHANNELS[i % 3] for i in range(count)]] * 3)
+    observation[f"{CANDIDATE}tags_text"] = tf.fill([3, count, reader.spec.max_tags], "")
+    observation["profile_channel_text"] = tf.constant([["news", "video"]] * 3)
+    observation["profile_tag_text"] = tf.constant([["a", "b"]] * 3)
+    assert set(observation) == set(spec)
+    return observation
 
 
 def parts_of(network: HrlRecNetwork) -> dict[str, list[tf.Variable]]:

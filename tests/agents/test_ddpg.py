@@ -247,7 +247,7 @@ class TestAlone:
         for step, (before, online, after) in enumerate(self.follow(agent.levels[level], experience, 4), start=1):
             for was, leader, now in zip(before, online, after):
                 # Also the encoder, which actor and critic share, moves by tau once.
-                expected = was if step % 2 else 0.75 * was + 0.25 * leader
+                expected = was if step % 2 else oracles.soft_update(was, leader, 0.25)
                 np.testing.assert_allclose(now, expected, rtol=1e-5, atol=1e-6)
 
     def test_loss_is_what_train_reports_and_falls(self, make_agent, experience):

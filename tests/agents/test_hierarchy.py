@@ -119,7 +119,7 @@ def test_targets_follow_once_per_period(make_agent, experience):
         before = [v.numpy().copy() for v in agent.target.variables]
         agent.train(experience)
         for was, online, now in zip(before, agent.model.variables, agent.target.variables):
-            expected = was if step % 2 else 0.75 * was + 0.25 * online.numpy()
+            expected = was if step % 2 else oracles.soft_update(was, online.numpy(), 0.25)
             np.testing.assert_allclose(now, expected, rtol=1e-5, atol=1e-6)
 
 

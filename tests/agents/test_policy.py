@@ -1,31 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny
 
-from hrlrec_tf.agents.policy import as_time_step, ranking_observation_spec
+from hrlrec_tf.agents.policy import as_time_step
 from hrlrec_tf.features import CANDIDATE
-
-CHANNELS = ("news", "video", "article")
-
-
-@pytest.fixture(scope="package")
-def observation(reader) -> dict[str, tf.Tensor]:
-    """Three requests whose candidates are the items of a displayed list, each in a channel of its own."""
-    batch = tiny.random_batch(reader, 3, rows=4)
-    count = 4
-    spec = ranking_observation_spec(reader.spec)
-    observation = {name: values for name, values in batch.items() if name in spec}
-    for name in reader.spec.item:
-        observation[CANDIDATE + name] = batch[name]
-    observation[f"{CANDIDATE}item_id_text"] = tf.constant([[f"{b}-{i}" for i in range(count)] for b in range(3)])
-    observation[f"{CANDIDATE}channel_text"] = tf.constant([[CHANNELS[i % 3] for i in range(count)]] * 3)
-    observation[f"{CANDIDATE}tags_text"] = tf.fill([3, count, reader.spec.max_tags], "")
-    observation["profile_channel_text"] = tf.constant([["news", "video"]] * 3)
-    observation["profile_tag_text"] = tf.constant([["a", "b"]] * 3)
-    assert set(observation) == set(spec)
-    return observation
-
 
 def test_policy_ranks_greedily(make_agent, observation):
     policy = make_agent().policy
@@ -66,6 +44,6 @@ def test_policies_follow_the_trained_weights(make_agent, observation, experience
     assert {id(v) for v in agent.policy.variables()} == {id(v) for v in agent.model.variables}
 
 
-def test_a_list_is_no_distribution(make_agent, observation):
-    with pytest.raises(NotImplementedError, match="lists and their propensities"):
-        make_agent().policy.distribution(as_time_step(observation))
+def test_an_exploring_policy_has_no_distribution(make_agent, observation):
+    with pytest.raises(NotImplementedError, match="an exploring policy yields lists"):
+        make_agent().collect_policy.distribution(as_time_step(observation))
