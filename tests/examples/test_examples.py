@@ -27,7 +27,9 @@ WITH_THE_LAYERS = """
 import sys
 import hrlrec_tf.layers
 import numpy, tensorflow
-model = tensorflow.keras.models.load_model(open("keras").read())
+# Or AutoGraph converts Keras's own code first, which takes longer than all the rest.
+load = tensorflow.autograph.experimental.do_not_convert(tensorflow.keras.models.load_model)
+model = load(open("keras").read())
 training = ("hrlrec_tf.agents", "hrlrec_tf.training", "tf_agents")
 assert not [module for module in sys.modules if module.startswith(training)]
 outputs = model({key: tensorflow.constant(value) for key, value in numpy.load("keras.npz").items()})
@@ -84,8 +86,12 @@ def test_served(name, features, request):
         np.testing.assert_allclose(tf.make_ndarray(answer.outputs[key]), values, rtol=1e-5)
 
 
-def test_picks_are_available_items_of_their_channel(keras_example, features):
-    model = tf.keras.models.load_model(keras_example.folder / "model.keras")
+@pytest.fixture(scope="module")
+def model(keras_example):
+    return tf.keras.models.load_model(keras_example.folder / "model.keras")
+
+
+def test_picks_are_available_items_of_their_channel(model, features):
     padded = {**features, "candidate_item_id": features["candidate_item_id"] * (np.arange(9) > 3)}
     picked = model({name: tf.constant(values) for name, values in padded.items()})
     assert (picked["index"].numpy() > 3).all()
@@ -93,8 +99,7 @@ def test_picks_are_available_items_of_their_channel(keras_example, features):
     np.testing.assert_array_equal(picked["channel"], chosen)
 
 
-def test_padding_in_front_of_the_history_changes_nothing(keras_example, features):
-    model = tf.keras.models.load_model(keras_example.folder / "model.keras")
+def test_padding_in_front_of_the_history_changes_nothing(model, features):
     longer = {
         name: np.pad(values, [[0, 0], [3, 0]]) if name in ("item_id", "channel", "clicked") else values
         for name, values in features.items()
@@ -106,15 +111,14 @@ def test_padding_in_front_of_the_history_changes_nothing(keras_example, features
         np.testing.assert_allclose(after[name], before[name], rtol=1e-4)
 
 
-def test_under_a_mixed_policy(keras_example, features):
-    plain = tf.keras.models.load_model(keras_example.folder / "model.keras")
+def test_under_a_mixed_policy(keras_example, model, features):
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         mixed = keras_example.module.build()
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    mixed.set_weights(plain.get_weights())
+    mixed.set_weights(model.get_weights())
     assert {variable.dtype for variable in mixed.variables} == {tf.float32}
     inputs = {name: tf.constant(values) for name, values in features.items()}
     outputs = mixed(inputs)["click_probability"]
-    np.testing.assert_allclose(tf.cast(outputs, tf.float32), plain(inputs)["click_probability"], atol=0.05)
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), model(inputs)["click_probability"], atol=0.05)

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 
+from hrlrec_tf.agents.builder import build_network
+from hrlrec_tf.config import preset
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.layers import FieldInteraction, StateEncoder
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
 from . import reuse
 from .reuse import Case
@@ -136,3 +140,18 @@ class TestKerasMask:
 def test_what_is_refused(wrong, sentence):
     with pytest.raises(ConfigError, match=sentence):
         wrong()
+
+
+def test_whole_network_under_a_mixed_policy(reader):
+    """Click probabilities and values stay float32 and near; a copy made from the config keeps the policy."""
+    config, batch = tiny.config(base=preset("best")), tiny.random_batch(reader, 3)
+    plain = build_network(config, reader)
+    mixed = HrlRecNetwork(reader.spec, reader.sizes, config.network, dtype="mixed_bfloat16")
+    for network in (mixed, HrlRecNetwork.from_config(mixed.get_config())):
+        network(batch)
+        network.set_weights(plain.get_weights())
+        assert {variable.dtype for variable in network.variables} == {tf.float32}
+        assert network.item_level.encoder.compute_dtype == "bfloat16"
+        for name, values in network(batch).items():
+            assert values.dtype == tf.float32
+            np.testing.assert_allclose(values, plain(batch)[name], atol=0.05)
