@@ -1,7 +1,6 @@
 """The peers as DeepCTR builds them: one Keras model per name on the same feature columns."""
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import tensorflow as tf
 from deepctr import feature_column as columns
@@ -10,24 +9,9 @@ from deepctr.layers.core import PredictionLayer
 from deepctr.layers.interaction import FM
 from deepctr.layers.utils import add_func, concat_func
 
-FIELDS = ("user_id", "item_id", "channel", "hour")
-HISTORY_COUNTS, HISTORY_ITEMS = "history_counts", "history_items"
+from benchmarks.peer_inputs import HISTORY_COUNTS, HISTORY_ITEMS, Inputs
+
 EMBEDDING_DIM = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Inputs:
-    """What a model is built for.
-
-    Attributes:
-      sizes: number of ids of each of FIELDS; id 0 is what training has not seen.
-      counts: width of the dense input HISTORY_COUNTS, 0 for none.
-      items: width of the padded list of clicked items HISTORY_ITEMS, 0 for none; it shares the item embedding.
-    """
-
-    sizes: Mapping[str, int]
-    counts: int = 0
-    items: int = 0
 
 
 def build(name: str, inputs: Inputs, l2: float, seed: int) -> tf.keras.Model:

@@ -13,7 +13,6 @@ MODEL-SEED.parquet, and MODEL.json with what was tried; files that are there are
 
 import argparse
 import dataclasses
-import itertools
 import json
 import pathlib
 import sys
@@ -22,12 +21,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import peer_models, rows
-from benchmarks.peer_models import FIELDS, HISTORY_COUNTS, HISTORY_ITEMS
+from benchmarks.peer_inputs import Arrays, Task
 from hrlrec_tf.cli import write_json
 from hrlrec_tf.errors import HrlrecError
 from hrlrec_tf.evaluation import metrics, predictions
@@ -36,17 +34,9 @@ BATCH_SIZE = 1024
 EPOCHS = 100
 PATIENCE = 6  # epochs without a better validation AUC before training stops
 PLATEAU, CUT = 2, 0.3  # after so many such epochs the learning rate is multiplied by this
-RATES_AND_L2S = (
-    (1e-3, 1e-5),
-    (1e-3, 1e-4),
-    (3e-3, 1e-5),
-    (3e-3, 1e-4),
-    (1e-2, 1e-4),
-)  # DeepCTR's default penalty first
-STRENGTHS = (5.0, 10.0, 20.0)  # impressions that the prior of a click rate is worth
+RATES_AND_L2S = ((1e-3, 1e-5), (1e-3, 1e-4), (3e-3, 1e-5), (3e-3, 1e-4), (1e-2, 1e-4))  # DeepCTR penalises by 1e-5
+STRENGTHS = (5.0, 10.0, 20.0)  # of history-lr: impressions that the prior of a click rate is worth
 HISTORY_LR = ("history-lr", "history-lr-frozen-items")
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,41 +46,6 @@ class Setting:
     learning_rate: float
     l2: float
     pooled_items: bool  # with history: also the mean embedding of the clicked items, beside the counts
-
-
-class Task:
-    """Inputs and labels of all splits.
-
-    Attributes:
-      sessions: the rows.
-      history: whether models get history.
-      parts: split -> input arrays by name; rows in the order of `sessions.rows`.
-      labels: split -> labels.
-    """
-
-    def __init__(self, sessions: rows.Sessions, history: bool) -> None:
-        table = sessions.rows
-        arrays, self._sizes = _ids(table)
-        if history:
-            arrays[HISTORY_COUNTS] = _history_counts(sessions)
-            arrays[HISTORY_ITEMS] = _clicked_items(sessions, table, arrays["item_id"])
-        self._widths = {name: arrays[name].shape[1] for name in (HISTORY_COUNTS, HISTORY_ITEMS) if name in arrays}
-        self.sessions, self.history = sessions, history
-        places = {split: np.flatnonzero(table["split"] == split) for split in rows.SPLITS}
-        self.parts = {
-            split: {name: values[place] for name, values in arrays.items()} for split, place in places.items()
-        }
-        self.labels = {split: table["label"].to_numpy()[place] for split, place in places.items()}
-
-    def inputs(self, pooled_items: bool) -> peer_models.Inputs:
-        """What a model is built for, with or without the clicked items."""
-        items = self._widths[HISTORY_ITEMS] if pooled_items else 0
-        return peer_models.Inputs(self._sizes, self._widths.get(HISTORY_COUNTS, 0), items)
-
-    def settings(self) -> list[Setting]:
-        """What is tried."""
-        pooled = (False, True) if self.history else (False,)
-        return [Setting(*both, items) for items, both in itertools.product(pooled, RATES_AND_L2S)]
 
 
 def train(task: Task, name: str, setting: Setting, seed: int) -> tuple[tf.keras.Model, float]:
@@ -177,41 +132,23 @@ def run_history_lr(sessions: rows.Sessions, label: str, out: pathlib.Path) -> No
 
 
 def _chosen(task: Task, name: str, file: pathlib.Path) -> Setting:
-    """The setting of the best validation AUC with seed 0, from the file where it is there."""
+    """The setting of the best validation AUC with seed 0, from the file where it is there.
+
+    Rate and penalty first; then, with history, whether pooled items help.
+    """
     if file.exists():
         return Setting(**json.loads(file.read_text())["chosen"])
-    tried = [(train(task, name, setting, seed=0)[1], setting) for setting in task.settings()]
-    chosen = max(tried, key=lambda each: each[0])[1]
-    results = [{**dataclasses.asdict(setting), "validation_auc": auc} for auc, setting in tried]
+    tried: dict[Setting, float] = {}
+    for rate, l2 in RATES_AND_L2S:
+        setting = Setting(rate, l2, pooled_items=False)
+        tried[setting] = train(task, name, setting, seed=0)[1]
+    if task.history:
+        setting = dataclasses.replace(max(tried, key=tried.__getitem__), pooled_items=True)
+        tried[setting] = train(task, name, setting, seed=0)[1]
+    chosen = max(tried, key=tried.__getitem__)
+    results = [{**dataclasses.asdict(setting), "validation_auc": auc} for setting, auc in tried.items()]
     write_json(file, {"chosen": dataclasses.asdict(chosen), "tried": results})
     return chosen
-
-
-def _ids(table: pd.DataFrame) -> tuple[Arrays, dict[str, int]]:
-    """Ids of FIELDS, from 1 in training order, 0 for values that training has not seen; and how many there are."""
-    train = table[table["split"] == "train"]
-    arrays, sizes = {}, {}
-    for field in FIELDS:
-        known = pd.Index(train[field].unique())
-        arrays[field] = (known.get_indexer(table[field]) + 1).astype(np.int32)
-        sizes[field] = len(known) + 1
-    return arrays, sizes
-
-
-def _history_counts(sessions: rows.Sessions) -> np.ndarray:
-    counts = rows.asof_counts(sessions)
-    tables = [counts[of] for of in ("user", "user_channel", "user_tag")]
-    tables += [rows.recent_counts(sessions, window) for window in (rows.RECENT, sessions.history_items.shape[1])]
-    return rows.history_features(tables, sessions.rows, STRENGTHS[1])
-
-
-def _clicked_items(sessions: rows.Sessions, table: pd.DataFrame, item_ids: np.ndarray) -> np.ndarray:
-    """Ids of the clicked items before each row's list, 0 for the rest: [rows, H]."""
-    first = np.unique(table["item_id"].to_numpy(), return_index=True)
-    known = pd.Index(first[0])
-    place = known.get_indexer(sessions.history_items.reshape(-1)).reshape(sessions.history_items.shape)
-    ids = np.where((place >= 0) & (sessions.history_clicks > 0), item_ids[first[1]][place], 0)
-    return ids.astype(np.int32)[table["session"]]
 
 
 def _write(

@@ -77,11 +77,17 @@ def test_results_of_something_else_are_refused(tmp_path, verbs, monkeypatch, cap
         run.finished()
 
 
-def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path, capsys):
-    assert _run(tmp_path, "--cells", "paper", "--seeds", "0", "1") == 1  # the real verb: no sessions there
+def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path, capsys, monkeypatch):
+    def fail(command, stdout, **_):
+        stdout.write(b"hrlrec train: no sessions there\n")
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    assert _run(tmp_path, "--cells", "paper", "--seeds", "0", "1") == 1
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 2 and all("hrlrec train ended with code 1" in error for error in errors)
-    assert "holds no finished sessions" in errors[0] and str(tmp_path / "runs" / "logs" / "paper-0.log") in errors[0]
+    log = tmp_path / "runs" / "logs" / "paper-0.log"
+    assert len(errors) == 2
+    assert errors[0] == f"paper seed 0: hrlrec train ended with code 1 (hrlrec train: no sessions there); see {log}"
 
 
 def test_list(capsys):
