@@ -180,8 +180,9 @@ class HrlRecNetwork(tf.keras.Model):
 
         Click logits (eq. 16); with `click_score=q`, where the click heads are not trained, Q values.
         """
+        logits = level.click_head(actions, items)  # in any case, for one call makes every weight; a graph drops it
         if self.click_score == "click":
-            return level.click_head(actions, items)
+            return logits
         return level.critic(states, to_action_space(items, self.config.action_space))
 
     def click_probability(self, channel_scores: tf.Tensor, item_scores: tf.Tensor) -> tf.Tensor:
