@@ -39,7 +39,8 @@ class NetworkConfig:
     # The "double strategy" that Sec. 3.4 adopts without a formula. 1: as eq. 9 writes it, the target actor selects and
     # the target critic evaluates. 2: TD3's clipped double critics, the smaller of two target critics' values counts.
     critics: Literal[1, 2] = 1
-    click_head: Literal["linear", "interaction"] = "linear"  # eq. 16; interaction adds a.d
+    # eq. 16; interaction adds a.d, state adds what the state itself says of the item.
+    click_head: Literal["linear", "interaction", "state"] = "linear"
     channel_constraint: Literal["hard", "soft"] = "hard"  # at ranking: Sec. 3.3, or retrieval.select_softly
     channel_weight: float = 1.0  # of the channel selector's wish under the soft constraint
     user_id: bool = True  # the user's id as a profile feature

@@ -180,7 +180,7 @@ class HrlRecNetwork(tf.keras.Model):
 
         Click logits (eq. 16); with `click_score=q`, where the click heads are not trained, Q values.
         """
-        logits = level.click_head(actions, items)  # in any case, for one call makes every weight; a graph drops it
+        logits = level.click_head(actions, items, states)  # in any case, for one call makes every weight; a graph drops it
         if self.click_score == "click":
             return logits
         return level.critic(states, to_action_space(items, self.config.action_space))
