@@ -147,12 +147,14 @@ class TrainingConfig:
     actor_period: int = 10  # critics update this many times as often as actors (5 to 30 in the paper)
     target_tau: float = 0.1
     target_period: int = 30  # batches between soft target updates
+    keep: Literal["online", "target"] = "online"  # networks that become the model; target: a moving average of weights
     epochs: int = 30
     patience: int = 3  # epochs without a better validation AUC before training stops
     checkpoint_batches: int = 500  # between checkpoints inside an epoch: what a kill can cost
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name, low, high in (
             ("batch_size", 1, 1 << 20),
             ("learning_rate", 1e-9, 10.0),

@@ -126,9 +126,14 @@ class _Run:
             stale=self._stale,
             best_auc=self._best_auc,
         )
-        best = tf.train.Checkpoint(network=self.agent.model)
+        best = tf.train.Checkpoint(network=self.kept)
         self._last = tf.train.CheckpointManager(last, str(folder / "checkpoints/last"), max_to_keep=2)
         self._best = tf.train.CheckpointManager(best, str(folder / "checkpoints/best"), max_to_keep=1)
+
+    @property
+    def kept(self) -> HrlRecNetwork:
+        """The networks that are validated and become the model."""
+        return self.agent.target if self.config.training.keep == "target" else self.agent.model
 
     @property
     def epoch(self) -> int:
@@ -204,7 +209,7 @@ class _Run:
         """Scores the validation sessions; keeps the networks if their AUC is the best so far."""
         auc = math.nan
         if self.validation_files:
-            rows = score_sessions(self.agent.model, self.reader, self.validation_files)
+            rows = score_sessions(self.kept, self.reader, self.validation_files)
             values = metrics.click_metrics(rows)
             auc = float(values["auc"])
             self._record("validation", {name: value for name, value in values.items() if isinstance(value, float)})
@@ -222,7 +227,7 @@ class _Run:
         """Requests of validation sessions, if there are any."""
         if not self.validation_files or next(iter(session_records(self.validation_files)), None) is None:
             return None
-        return RequestPanel(self.agent.model, self.reader, self.validation_files, self.config.training.seed)
+        return RequestPanel(self.kept, self.reader, self.validation_files, self.config.training.seed)
 
     def _look_at_lists(self) -> None:
         """Ranks the panel, for AUC does not tell whether everybody gets the same list."""
