@@ -62,6 +62,7 @@ OTHER = {
     "training.epochs": 4,
     "training.patience": 2,
     "training.checkpoint_batches": 2,
+    "training.keep": "target",
     "training.seed": 1,
 }
 
@@ -82,6 +83,7 @@ OBSERVERS = {
     "training.epochs": "epochs",
     "training.patience": "epochs",
     "training.checkpoint_batches": "checkpoints",
+    "training.keep": "kept",
 }
 
 
@@ -105,6 +107,13 @@ def epochs(config: Config) -> dict:
         patch.setattr(training, "_Run", lambda *_: Run())
         patch.setattr(training.cli, "write_json", lambda *_: None)
         return {"epochs": training.train(config, None, "", [], [], "")["epochs"]}
+
+
+def kept(config: Config) -> dict:
+    """Which of the two networks becomes the model."""
+    run = training._Run.__new__(training._Run)
+    run.config, run.agent = config, types.SimpleNamespace(model=0, target=1)
+    return {"network": run.kept}
 
 
 def checkpoints(config: Config) -> dict:
@@ -170,7 +179,7 @@ def observe(reader, prepared):
         run.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
         return {"lists": next(iter(run._experience(0))).observation["timestamp"]}
 
-    each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints)
+    each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints, kept)
     observers = {each.__name__: each for each in each_of}
     return functools.cache(lambda observer, settings: observers[observer](Config.from_json(settings)))
 
