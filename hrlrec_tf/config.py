@@ -144,6 +144,7 @@ class TrainingConfig:
     learning_rate: float = 2e-4
     gradient_clip: float = 5.0  # global norm
     embedding_l2: float = 0.0  # weight decay of embedding rows, applied to the rows of a batch
+    hidden_ids: float = 0.0  # share of user and item ids that training batches show as unknown
     actor_period: int = 10  # critics update this many times as often as actors (5 to 30 in the paper)
     target_tau: float = 0.1
     target_period: int = 30  # batches between soft target updates
@@ -160,6 +161,7 @@ class TrainingConfig:
             ("learning_rate", 1e-9, 10.0),
             ("gradient_clip", 1e-6, 1e6),
             ("embedding_l2", 0.0, 1.0),
+            ("hidden_ids", 0.0, 1.0),
             ("actor_period", 1, 1 << 20),
             ("target_tau", 1e-6, 1.0),
             ("target_period", 1, 1 << 20),

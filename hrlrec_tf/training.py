@@ -22,6 +22,7 @@ from hrlrec_tf.agents.health import HealthMonitor
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema as schemas
+from hrlrec_tf.data.hiding import hide_ids
 from hrlrec_tf.data.input import SessionDataset, SessionReader, session_records
 from hrlrec_tf.errors import DataError, ModelError
 from hrlrec_tf.evaluation import metrics
@@ -30,6 +31,7 @@ from hrlrec_tf.evaluation.scoring import score_sessions
 from hrlrec_tf.model_folder import MetricsLog
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
+_SEEDS = 8  # seeds of a batch lie this far apart
 _RETURN_BATCHES = 20  # from which the mean return is estimated that the critics start at
 _CHECK_BATCHES = 20  # between looks at the metrics, for each makes the host wait for the device
 
@@ -239,6 +241,12 @@ class _Run:
     def _experience(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
         seed = self.config.training.seed * 100_003 + epoch
         sessions = self.sessions.batches(self.config.training.batch_size, seed, skip)
+        rate = self.config.training.hidden_ids
+        if rate:
+            numbered = sessions.enumerate(start=skip)
+            sessions = numbered.map(
+                lambda number, batch: hide_ids(batch, self.reader.sizes, rate, tf.stack([tf.constant(seed, tf.int64), number * _SEEDS]))
+            )
         return sessions.map(self.rewards.experience, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _record(self, split: str, values: Mapping[str, float]) -> None:

@@ -56,6 +56,7 @@ OTHER = {
     "training.learning_rate": 1e-2,
     "training.gradient_clip": 1e-6,
     "training.embedding_l2": 0.1,
+    "training.hidden_ids": 0.5,
     "training.actor_period": 2,
     "training.target_tau": 0.7,
     "training.target_period": 3,
@@ -79,6 +80,7 @@ OBSERVERS = {
     "training.target_tau": "weights",
     "training.target_period": "weights",
     "training.batch_size": "first_batch",
+    "training.hidden_ids": "first_batch",
     "training.seed": "first_batch",
     "training.epochs": "epochs",
     "training.patience": "epochs",
@@ -175,9 +177,10 @@ def observe(reader, prepared):
 
     def first_batch(config: Config) -> dict:
         run = training._Run.__new__(training._Run)
-        run.config, run.sessions = config, lists
+        run.config, run.sessions, run.reader = config, lists, reader
         run.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
-        return {"lists": next(iter(run._experience(0))).observation["timestamp"]}
+        observation = next(iter(run._experience(0))).observation
+        return {name: observation[name] for name in ("timestamp", "user_id")}
 
     each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints, kept)
     observers = {each.__name__: each for each in each_of}
