@@ -245,7 +245,9 @@ class _Run:
         if rate:
             numbered = sessions.enumerate(start=skip)
             sessions = numbered.map(
-                lambda number, batch: hide_ids(batch, self.reader.sizes, rate, tf.stack([tf.constant(seed, tf.int64), number * _SEEDS]))
+                lambda number, batch: hide_ids(
+                    batch, self.reader.sizes, rate, tf.stack([tf.constant(seed, tf.int64), number * _SEEDS])
+                )
             )
         return sessions.map(self.rewards.experience, num_parallel_calls=tf.data.AUTOTUNE)
 

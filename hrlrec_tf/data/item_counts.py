@@ -54,7 +54,9 @@ class ItemCounts:
         start = starts[place]
         impressions, clicks = (np.concatenate([[0], np.cumsum(each)]) for each in (self.impressions, self.clicks))
         found = place >= 0
-        return np.where(found, impressions[end] - impressions[start], 0), np.where(found, clicks[end] - clicks[start], 0)
+        return np.where(found, impressions[end] - impressions[start], 0), np.where(
+            found, clicks[end] - clicks[start], 0
+        )
 
 
 def count(item: Hashes, time_ms: Ints, clicks: Ints, rule: ItemCountsRule) -> ItemCounts:
@@ -73,7 +75,10 @@ def total(parts: Iterable[ItemCounts]) -> ItemCounts:
 def features(impressions: Ints, clicks: Ints, prior: float, strength: float) -> dict[str, npt.NDArray[np.float32]]:
     """The two features of rows: the click rate as if `strength` more impressions at rate `prior` were known."""
     rate = (clicks + strength * prior) / (impressions + strength)
-    return {"item_click_rate": rate.astype(np.float32), "item_log_impressions": np.log1p(impressions).astype(np.float32)}
+    return {
+        "item_click_rate": rate.astype(np.float32),
+        "item_log_impressions": np.log1p(impressions).astype(np.float32),
+    }
 
 
 def _compact(period_ms: int, item: Hashes, period: Ints, impressions: Ints, clicks: Ints) -> ItemCounts:

@@ -99,7 +99,9 @@ def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
     if dataset.item_counts is not None:
         for name in item_counts.FEATURES:
             if name in optional:
-                raise ConfigError(f"item_counts makes {name}, which the log has; rename the log's or leave item_counts out")
+                raise ConfigError(
+                    f"item_counts makes {name}, which the log has; rename the log's or leave item_counts out"
+                )
         optional |= item_counts.FEATURES
     return FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, optional)
 

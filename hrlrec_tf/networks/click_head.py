@@ -65,7 +65,9 @@ class ClickHead(tf.keras.layers.Layer):
             logits += self.scale * tf.reduce_sum(actions * items, axis=-1)
         if self.form == "state":
             if states is None:
-                raise ConfigError("ClickHead: form state needs the states, got none; pass states=, or choose interaction")
+                raise ConfigError(
+                    "ClickHead: form state needs the states, got none; pass states=, or choose interaction"
+                )
             states = tf.cast(states, self.variable_dtype)
             inputs = (states, items, self.item_filter(states) * items)
             hidden = sum(dense(values) for dense, values in zip(self.hidden, inputs, strict=True))
