@@ -244,14 +244,25 @@ def preset(name: str) -> Config:
     if name == "best":
         return Config(
             network=NetworkConfig(
-                dropout=0.1,
+                dropout=0.2,
                 action_space="l2",
                 critic_head="linear",
                 critic_form="interaction",
-                click_head="interaction",
+                click_head="state",
+                user_id=False,
             ),
             rewards=RewardConfig(combine="linear", biases=(0.0,) * 4, weights=(1.0, 0.1, 0.05, 0.05)),
             losses=LossConfig(ctr=10.0),
-            training=TrainingConfig(batch_size=64, learning_rate=1e-3, gradient_clip=50.0, epochs=5, patience=2),
+            training=TrainingConfig(
+                batch_size=64,
+                learning_rate=1e-3,
+                gradient_clip=50.0,
+                hidden_ids=0.3,
+                target_tau=0.1,
+                target_period=10,
+                keep="target",
+                epochs=10,
+                patience=2,
+            ),
         )
     raise ConfigError(f"preset {name!r} is unknown; choose paper or best")
