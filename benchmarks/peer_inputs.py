@@ -74,7 +74,7 @@ def _ids(table: pd.DataFrame) -> tuple[Arrays, dict[str, int]]:
 
 def _history_counts(sessions: rows.Sessions) -> np.ndarray:
     counts = rows.asof_counts(sessions)
-    tables = [counts[of] for of in ("user", "user_channel", "user_tag")]
+    tables = [counts[of] for of in ("user", "user_channel", "user_tag", "item")]
     tables += [rows.recent_counts(sessions, window) for window in (rows.RECENT, sessions.history_items.shape[1])]
     return rows.history_features(tables, sessions.rows, _STRENGTH)
 

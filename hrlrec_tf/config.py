@@ -39,7 +39,8 @@ class NetworkConfig:
     # The "double strategy" that Sec. 3.4 adopts without a formula. 1: as eq. 9 writes it, the target actor selects and
     # the target critic evaluates. 2: TD3's clipped double critics, the smaller of two target critics' values counts.
     critics: Literal[1, 2] = 1
-    click_head: Literal["linear", "interaction"] = "linear"  # eq. 16; interaction adds a.d
+    # eq. 16; interaction adds a.d, state adds what the state itself says of the item.
+    click_head: Literal["linear", "interaction", "state"] = "linear"
     channel_constraint: Literal["hard", "soft"] = "hard"  # at ranking: Sec. 3.3, or retrieval.select_softly
     channel_weight: float = 1.0  # of the channel selector's wish under the soft constraint
     user_id: bool = True  # the user's id as a profile feature
@@ -143,20 +144,24 @@ class TrainingConfig:
     learning_rate: float = 2e-4
     gradient_clip: float = 5.0  # global norm
     embedding_l2: float = 0.0  # weight decay of embedding rows, applied to the rows of a batch
+    hidden_ids: float = 0.0  # share of user and item ids that training batches show as unknown
     actor_period: int = 10  # critics update this many times as often as actors (5 to 30 in the paper)
     target_tau: float = 0.1
     target_period: int = 30  # batches between soft target updates
+    keep: Literal["online", "target"] = "online"  # networks that become the model; target: a moving average of weights
     epochs: int = 30
     patience: int = 3  # epochs without a better validation AUC before training stops
     checkpoint_batches: int = 500  # between checkpoints inside an epoch: what a kill can cost
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name, low, high in (
             ("batch_size", 1, 1 << 20),
             ("learning_rate", 1e-9, 10.0),
             ("gradient_clip", 1e-6, 1e6),
             ("embedding_l2", 0.0, 1.0),
+            ("hidden_ids", 0.0, 1.0),
             ("actor_period", 1, 1 << 20),
             ("target_tau", 1e-6, 1.0),
             ("target_period", 1, 1 << 20),

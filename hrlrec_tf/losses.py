@@ -10,6 +10,7 @@ caller and by the gradients stopped here:
 | actor (eq. 10, 13) | actor only |
 | click (eq. 15, 16) | actor, state encoder, click head, item tower |
 | similarity (eq. 17) | actor, state encoder |
+| cloning (authors' code) | actor, state encoder |
 """
 
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ def similarity_loss(
     Args:
       actions_t: [batch, T, D] virtual items.
       pool: [P, D] real items.
-      allowed: [batch * T, P] or [1, P] bool; whether an item may be an action's d* (item level: inside the logged channel).
+      allowed: [batch * T, P] or [1, P] bool; whether an item may be an action's d* (see `retrieval.pool_mask`).
       valid_t: [batch, T].
 
     Returns:

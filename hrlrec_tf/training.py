@@ -22,6 +22,7 @@ from hrlrec_tf.agents.health import HealthMonitor
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema as schemas
+from hrlrec_tf.data.hiding import hide_ids
 from hrlrec_tf.data.input import SessionDataset, SessionReader, session_records
 from hrlrec_tf.errors import DataError, ModelError
 from hrlrec_tf.evaluation import metrics
@@ -30,6 +31,7 @@ from hrlrec_tf.evaluation.scoring import score_sessions
 from hrlrec_tf.model_folder import MetricsLog
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
+_SEEDS = 8  # seeds of a batch lie this far apart
 _RETURN_BATCHES = 20  # from which the mean return is estimated that the critics start at
 _CHECK_BATCHES = 20  # between looks at the metrics, for each makes the host wait for the device
 
@@ -126,9 +128,14 @@ class _Run:
             stale=self._stale,
             best_auc=self._best_auc,
         )
-        best = tf.train.Checkpoint(network=self.agent.model)
+        best = tf.train.Checkpoint(network=self.kept)
         self._last = tf.train.CheckpointManager(last, str(folder / "checkpoints/last"), max_to_keep=2)
         self._best = tf.train.CheckpointManager(best, str(folder / "checkpoints/best"), max_to_keep=1)
+
+    @property
+    def kept(self) -> HrlRecNetwork:
+        """The networks that are validated and become the model."""
+        return self.agent.target if self.config.training.keep == "target" else self.agent.model
 
     @property
     def epoch(self) -> int:
@@ -204,7 +211,7 @@ class _Run:
         """Scores the validation sessions; keeps the networks if their AUC is the best so far."""
         auc = math.nan
         if self.validation_files:
-            rows = score_sessions(self.agent.model, self.reader, self.validation_files)
+            rows = score_sessions(self.kept, self.reader, self.validation_files)
             values = metrics.click_metrics(rows)
             auc = float(values["auc"])
             self._record("validation", {name: value for name, value in values.items() if isinstance(value, float)})
@@ -222,7 +229,7 @@ class _Run:
         """Requests of validation sessions, if there are any."""
         if not self.validation_files or next(iter(session_records(self.validation_files)), None) is None:
             return None
-        return RequestPanel(self.agent.model, self.reader, self.validation_files, self.config.training.seed)
+        return RequestPanel(self.kept, self.reader, self.validation_files, self.config.training.seed)
 
     def _look_at_lists(self) -> None:
         """Ranks the panel, for AUC does not tell whether everybody gets the same list."""
@@ -234,6 +241,14 @@ class _Run:
     def _experience(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
         seed = self.config.training.seed * 100_003 + epoch
         sessions = self.sessions.batches(self.config.training.batch_size, seed, skip)
+        rate = self.config.training.hidden_ids
+        if rate:
+            numbered = sessions.enumerate(start=skip)
+            sessions = numbered.map(
+                lambda number, batch: hide_ids(
+                    batch, self.reader.sizes, rate, tf.stack([tf.constant(seed, tf.int64), number * _SEEDS])
+                )
+            )
         return sessions.map(self.rewards.experience, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _record(self, split: str, values: Mapping[str, float]) -> None:

@@ -56,12 +56,14 @@ OTHER = {
     "training.learning_rate": 1e-2,
     "training.gradient_clip": 1e-6,
     "training.embedding_l2": 0.1,
+    "training.hidden_ids": 0.5,
     "training.actor_period": 2,
     "training.target_tau": 0.7,
     "training.target_period": 3,
     "training.epochs": 4,
     "training.patience": 2,
     "training.checkpoint_batches": 2,
+    "training.keep": "target",
     "training.seed": 1,
 }
 
@@ -78,10 +80,12 @@ OBSERVERS = {
     "training.target_tau": "weights",
     "training.target_period": "weights",
     "training.batch_size": "first_batch",
+    "training.hidden_ids": "first_batch",
     "training.seed": "first_batch",
     "training.epochs": "epochs",
     "training.patience": "epochs",
     "training.checkpoint_batches": "checkpoints",
+    "training.keep": "kept",
 }
 
 
@@ -105,6 +109,13 @@ def epochs(config: Config) -> dict:
         patch.setattr(training, "_Run", lambda *_: Run())
         patch.setattr(training.cli, "write_json", lambda *_: None)
         return {"epochs": training.train(config, None, "", [], [], "")["epochs"]}
+
+
+def kept(config: Config) -> dict:
+    """Which of the two networks becomes the model."""
+    run = training._Run.__new__(training._Run)
+    run.config, run.agent = config, types.SimpleNamespace(model=0, target=1)
+    return {"network": run.kept}
 
 
 def checkpoints(config: Config) -> dict:
@@ -166,11 +177,12 @@ def observe(reader, prepared):
 
     def first_batch(config: Config) -> dict:
         run = training._Run.__new__(training._Run)
-        run.config, run.sessions = config, lists
+        run.config, run.sessions, run.reader = config, lists, reader
         run.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
-        return {"lists": next(iter(run._experience(0))).observation["timestamp"]}
+        observation = next(iter(run._experience(0))).observation
+        return {name: observation[name] for name in ("timestamp", "user_id")}
 
-    each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints)
+    each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints, kept)
     observers = {each.__name__: each for each in each_of}
     return functools.cache(lambda observer, settings: observers[observer](Config.from_json(settings)))
 

@@ -16,9 +16,8 @@ from hrlrec_tf.data import config as datasets
 from hrlrec_tf.data import masking, reading, schema
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.prepare import check_outside
-from hrlrec_tf.data.sessions import LOCAL_RUNNER
+from hrlrec_tf.data.sessions import LOCAL_RUNNER, feature_spec
 from hrlrec_tf.errors import HrlrecError
-from hrlrec_tf.features import FeatureSpec
 from tfx_pipeline import dag, digest, evaluator
 from tfx_pipeline.configs import Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
@@ -80,8 +79,7 @@ def local_config(
     log = reading.open_log(dataset, progress=False)
     curated = pathlib.Path(schema_file).resolve() if schema_file else folder / "schema.pbtxt"
     if schema_file is None and not curated.exists():
-        spec = FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, log.layout.optional)
-        schema.write(schema.to_schema(spec), curated)
+        schema.write(schema.to_schema(feature_spec(dataset, log.layout)), curated)
     schema.from_schema(schema.read(curated))
     return PipelineConfig(
         root=str(folder / "pipeline"),

@@ -25,11 +25,12 @@ from hrlrec_tf.networks.session import Embedded, embed
 
 
 class LevelLosses(NamedTuple):
-    """One level's DDPG losses and health of a batch; scalars but for the actions."""
+    """One level's DDPG losses and health of a batch; scalars but for states and actions."""
 
     critic: tf.Tensor
     actor: tf.Tensor
     cloning: tf.Tensor
+    states: tf.Tensor  # [B, T, S]
     actions: tf.Tensor  # [B, T, D], with the training noise
     q_mean: tf.Tensor
     return_mean: tf.Tensor
@@ -164,6 +165,7 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
             critic=tf.add_n([losses.critic_loss(q_t, target, valid) for q_t in q_values]),
             actor=losses.actor_loss(online.critic, states, policy_actions, valid),
             cloning=losses.cloning_loss(actions, displayed, valid),
+            states=states,
             actions=actions,
             q_mean=losses.masked_mean(q_values[0], valid),
             return_mean=losses.masked_mean(returns, valid),

@@ -110,8 +110,8 @@ class HrlRecAgent(tf_agent.TFAgent):
         every_batch, actors, metrics = tf.constant(0.0), tf.constant(0.0), dict[str, tf.Tensor]()
         for level, agent in self.levels.items():
             parts = agent.level_losses(experience, embedded, target_embedded, training)
-            head = self.model.levels[level].click_head
-            click = losses.click_loss(head(parts.actions, embedded.items), experience.clicks, experience.valid)
+            logits = self.model.levels[level].click_head(parts.actions, embedded.items, parts.states)
+            click = losses.click_loss(logits, experience.clicks, experience.valid)
             similarity, nearest = self._similarity(level, parts.actions, embedded, experience.valid)
             scalars = {
                 "critic_loss": parts.critic,

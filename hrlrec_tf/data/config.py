@@ -107,6 +107,24 @@ class ListRule:
 
 
 @dataclasses.dataclass(frozen=True)
+class ItemCountsRule:
+    """Adds `item_click_rate` and `item_log_impressions`: what all users' feedback said of an item before the list.
+
+    Attributes:
+      refresh_seconds: a list knows what was counted when the last whole period of this length ended.
+      strength: impressions at the log's click rate that every item starts with.
+    """
+
+    refresh_seconds: float = 3600.0
+    strength: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("refresh_seconds", "strength"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"item_counts.{name} must be above 0: got {getattr(self, name)}")
+
+
+@dataclasses.dataclass(frozen=True)
 class Split:
     """The cuts in time: newest rows evaluate, the newest of the rest validate, older ones train.
 
@@ -158,6 +176,7 @@ class DatasetConfig:
       joins: side tables.
       timestamp_unit: of a numeric or text `timestamp`.
       tags_separator: splits a `tags` column that is text.
+      item_counts: adds two item features made from all users' feedback; off unless given (`item_counts: {}`).
       list_rule: makes lists where `request_id` or `position` is absent.
       split: the cuts in time.
       feedback_delay_seconds: history rows are this much older than the list.
@@ -179,6 +198,7 @@ class DatasetConfig:
     timestamp_unit: Literal["s", "ms", "us", "ns", "iso8601"] = "ms"
     tags_separator: str = features.TAG_SEPARATOR
     list_rule: ListRule | None = None
+    item_counts: ItemCountsRule | None = None
     split: Split = dataclasses.field(default_factory=Split)
     feedback_delay_seconds: float = 0.0
     list_length: int = 10

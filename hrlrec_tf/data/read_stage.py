@@ -13,9 +13,10 @@ import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from hrlrec_tf.data import buckets, columns, formats, reading, timecut
+from hrlrec_tf.data import buckets, columns, formats, item_counts, reading, timecut
 from hrlrec_tf.data.buckets import Partitioned, PartitionWriter
 from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.item_counts import ItemCounts
 from hrlrec_tf.data.reading import Unit
 from hrlrec_tf.data.rejected import RejectedWriter
 from hrlrec_tf.data.timecut import Histogram
@@ -50,6 +51,7 @@ class UnitResult:
       rejected: rows by reason.
       passed: where the rows that passed lie; None if there are none.
       times: of the rows that passed.
+      items: what was counted of items, if the log's configuration asks for it.
       tags_dropped: tags beyond K of the rows that passed.
       fault: why the unit could not be read; the rest is void then.
     """
@@ -58,6 +60,7 @@ class UnitResult:
     rejected: Counter[str] = dataclasses.field(default_factory=Counter)
     passed: Partitioned | None = None
     times: Histogram | None = None
+    items: ItemCounts | None = None
     tags_dropped: int = 0
     fault: str | None = None
 
@@ -101,7 +104,7 @@ class ReadUnit(beam.DoFn):
                 yield partition, pairs
 
     def _read(self, unit: Unit, name: str) -> tuple[UnitResult, Partitioned]:
-        job, read, dropped, times = self._job, 0, 0, []
+        job, read, dropped, times, items = self._job, 0, 0, list[Histogram](), list[ItemCounts]()
         reasons: Counter[str] = Counter()
         rejected = RejectedWriter(FileSystems.join(job.out, "rejected", f"rows-{name}.jsonl.gz"))
         rows = PartitionWriter(FileSystems.join(job.work, "units", f"{name}.rows"), "user_id", job.bits)
@@ -114,12 +117,22 @@ class ReadUnit(beam.DoFn):
                 reasons.update(row.reason for row in checked.rejected)
                 rejected.write({"file": unit.name, **dataclasses.asdict(row)} for row in checked.rejected)
                 times.append(timecut.histogram(columns.flat(checked.rows["timestamp"]).to_numpy()))
+                items += self._count_items(checked.rows)
                 number = pa.array(np.full(len(checked.rows), unit.number, np.int32))
                 rows.write(checked.rows.append_column("source_file", number))
                 if "request_id" in checked.rows.column_names:
                     pairs.write(_distinct_pairs(checked.rows))
-        result = UnitResult(read, reasons, rows.written, timecut.total(times), dropped)
+        counted = item_counts.total(items) if items else None
+        result = UnitResult(read, reasons, rows.written, timecut.total(times), counted, dropped)
         return result, pairs.written
+
+    def _count_items(self, rows: pa.Table) -> list[ItemCounts]:
+        """What a batch adds to the items' counts: nothing unless they are asked for."""
+        rule = self._job.dataset.item_counts
+        if rule is None:
+            return []
+        time, clicks = (columns.flat(rows[name]).to_numpy() for name in ("timestamp", "clicks"))
+        return [item_counts.count(buckets.hashes(rows["item_id"]), time, clicks, rule)]
 
 
 class FindSharedRequests(beam.DoFn):

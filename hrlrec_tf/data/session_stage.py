@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
-from hrlrec_tf.data import buckets, columns, lists, tfrecord
+from hrlrec_tf.data import buckets, columns, item_counts, lists, tfrecord
 from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import DatasetConfig, ListRule
 from hrlrec_tf.data.examples import SPLITS, SessionEncoder
+from hrlrec_tf.data.item_counts import ItemCounts
 from hrlrec_tf.data.lists import Lists
 from hrlrec_tf.data.read_stage import load, load_all, save
 from hrlrec_tf.data.rejected import RejectedWriter
@@ -38,6 +39,7 @@ class SessionPlan:
       names: the log's files, by number.
       cuts: the cuts in time.
       bits: of the hashes that name buckets; there are 2 ** bits.
+      items: counts of items over the whole log, if the dataset asks for them.
     """
 
     dataset: DatasetConfig
@@ -48,6 +50,7 @@ class SessionPlan:
     names: Mapping[int, str]
     cuts: Cuts
     bits: int
+    items: ItemCounts | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +127,7 @@ class MakeSessions(beam.DoFn):
             return BucketResult(rejected=rejected)
         table, displayed = make_lists(table, plan.dataset)
         delay_ms = round(plan.dataset.feedback_delay_seconds * 1000)
+        table = self._with_item_counts(table, displayed, delay_ms)
         encoder = SessionEncoder(plan.spec, table, displayed, plan.cuts, delay_ms)
         requests = Counter({split: self._write(encoder, bucket, split) for split in SPLITS})
         times = columns.flat(table["timestamp"]).to_numpy()
@@ -140,6 +144,19 @@ class MakeSessions(beam.DoFn):
             first=int(times.min()),
             last=int(times.max()),
         )
+
+    def _with_item_counts(self, table: pa.Table, displayed: Lists, delay_ms: int) -> pa.Table:
+        """Adds the features that `item_counts` asks for, as of each row's list."""
+        items, rule = self._plan.items, self._plan.dataset.item_counts
+        if items is None or rule is None:
+            return table
+        time = np.zeros(len(table), np.int64)
+        time[displayed.rows] = np.repeat(displayed.times, displayed.sizes)
+        impressions, clicks = items.before(buckets.hashes(table["item_id"]), time - delay_ms)
+        prior = items.click_rate(self._plan.cuts.validation_from)
+        for name, values in item_counts.features(impressions, clicks, prior, rule.strength).items():
+            table = table.append_column(name, pa.array(values))
+        return table
 
     def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, Counter[str]]:
         """Drops rows that only other rows prove wrong: shared requests and repeated positions."""

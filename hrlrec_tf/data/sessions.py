@@ -6,6 +6,7 @@ files beside the output and Beam carries references, so that no runner's memory 
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
 from collections import Counter
@@ -17,12 +18,12 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from hrlrec_tf.data import buckets, masking, progress, read_stage, reading, session_stage, timecut
+from hrlrec_tf.data import buckets, item_counts, masking, progress, read_stage, reading, session_stage, timecut
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
 from hrlrec_tf.data.session_stage import BucketResult, SessionPlan
-from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS
+from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
 from hrlrec_tf.features import FeatureSpec
 
@@ -57,7 +58,7 @@ def build(
         masking.key(dataset.masking)
     log = reading.open_log(dataset, show_progress)
     options = pipeline_options(beam_args, log.rows_estimate)
-    spec = FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, log.layout.optional)
+    spec = feature_spec(dataset, log.layout)
     _make_folders(out, [*SPLITS, "rejected"])
     _make_folders(work, ["units", "shared", "buckets"])
     job = ReadJob(dataset, log.layout, work, out, buckets.partition_bits(log.rows_estimate))
@@ -70,8 +71,10 @@ def build(
     cuts, bits = timecut.cut(times, dataset.split), buckets.bucket_bits(int(times.counts.sum()))
     names = {unit.number: unit.name for unit in log.units}
     files = [unit.passed for unit in units if unit.passed is not None]
+    counted = [unit.items for unit in units if unit.items is not None]
+    items = item_counts.total(counted) if counted else None
     plan_path = FileSystems.join(work, "plan.pkl")
-    read_stage.save(plan_path, SessionPlan(dataset, spec, work, out, files, names, cuts, bits))
+    read_stage.save(plan_path, SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items))
     pattern = FileSystems.join(work, "buckets", "*.pkl")
     _run(options, lambda p: session_stage.expand(p, plan_path, bits), "sessions", pattern, 1 << bits, show_progress)
     summary = _summarise(dataset, units, read_stage.load_all(pattern))
@@ -80,7 +83,27 @@ def build(
         "eval_from": cuts.eval_from,
         "ignored_files": list(log.ignored),
     }
+    if items is not None and dataset.item_counts is not None:
+        prior = items.click_rate(cuts.validation_from)
+        summary["item_counts"] = {**dataclasses.asdict(dataset.item_counts), "prior_click_rate": prior}
     return spec, summary
+
+
+def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
+    """The features of a log's sessions.
+
+    Raises:
+      ConfigError: `item_counts` would overwrite a column of the log.
+    """
+    optional = dict(layout.optional)
+    if dataset.item_counts is not None:
+        for name in item_counts.FEATURES:
+            if name in optional:
+                raise ConfigError(
+                    f"item_counts makes {name}, which the log has; rename the log's or leave item_counts out"
+                )
+        optional |= item_counts.FEATURES
+    return FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, optional)
 
 
 def pipeline_options(beam_args: Sequence[str], rows: int = 0) -> PipelineOptions:

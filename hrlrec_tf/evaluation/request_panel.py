@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from hrlrec_tf import features
+from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.data.input import SessionReader, as_sparse, session_records
 from hrlrec_tf.data.requests import Catalogue
 from hrlrec_tf.evaluation.panel import PanelStatistics, panel_statistics
 from hrlrec_tf.features import FeatureSpec
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
-from hrlrec_tf.ranking import Candidates, Ranker, Request
+from hrlrec_tf.ranking import Ranker
 
 PANEL_SIZE = 200  # requests
 _CATALOGUE_LISTS = 20_000  # read to find the candidates

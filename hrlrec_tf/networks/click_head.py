@@ -4,27 +4,31 @@ from typing import Any
 
 import tensorflow as tf
 
+from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.networks.checks import check_choice, check_same_width
 
-FORMS = ("linear", "interaction")
+FORMS = ("linear", "interaction", "state")
+_HIDDEN = 64  # units through which a state meets an item
 
 
 @tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class ClickHead(tf.keras.layers.Layer):
     """logit = w.[a; d] + b (eq. 16).
 
-    With form `interaction` a term k * a.d joins, k learnt: the paper's form ranks items the same for every user.
+    With form `interaction` a term k * a.d joins, k learnt: the paper's form ranks items the same for every user. With
+    form `state` a term v.relu(W1 s + W2 d + W3 (W4 s * d)) joins as well: an action has room for what a user wants, not
+    for how much that user clicks.
     Computes in its weights' type under a mixed policy too: a logit of 8 bits would tie items.
 
     Args:
-      form: `linear` (the paper's) or `interaction`.
+      form: `linear` (the paper's), `interaction` or `state`.
 
     Call:
-      actions: [..., D]. items: [..., D] (broadcast against each other). Returns logits [...]; the actions' Keras mask
-      passes through.
+      actions: [..., D]. items: [..., D]. states: [..., S], read by form `state` alone (all broadcast against each
+      other). Returns logits [...]; the actions' Keras mask passes through.
 
     Raises:
-      ConfigError: form is unknown, or actions and items differ in size.
+      ConfigError: form is unknown, actions and items differ in size, or form `state` gets no states.
     """
 
     def __init__(self, form: str = "linear", **kwargs: Any) -> None:
@@ -36,21 +40,38 @@ class ClickHead(tf.keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, shape: tf.TensorShape) -> None:
-        if self.form == "interaction":
+        if self.form != "linear":
             self.scale = self.add_weight(
                 name="scale",
                 shape=(),
                 initializer=tf.keras.initializers.Constant(5.0),
                 experimental_autocast=False,
             )
+        if self.form == "state":
+            dense, dtype = tf.keras.layers.Dense, self.variable_dtype
+            self.item_filter = dense(shape[-1], dtype=dtype, name="item_filter")
+            self.hidden = [
+                dense(_HIDDEN, use_bias=name == "states", dtype=dtype, name=f"hidden_{name}")
+                for name in ("states", "items", "filtered")
+            ]
+            self.hidden_weights = dense(1, use_bias=False, dtype=dtype, name="hidden_weights")
         super().build(shape)
 
-    def call(self, actions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    def call(self, actions: tf.Tensor, items: tf.Tensor, states: tf.Tensor | None = None) -> tf.Tensor:
         actions, items = tf.cast(actions, self.variable_dtype), tf.cast(items, self.variable_dtype)
         check_same_width("ClickHead", actions=actions, items=items)
         logits = tf.squeeze(self.action_weights(actions) + self.item_weights(items), axis=-1)
-        if self.form == "interaction":
+        if self.form != "linear":
             logits += self.scale * tf.reduce_sum(actions * items, axis=-1)
+        if self.form == "state":
+            if states is None:
+                raise ConfigError(
+                    "ClickHead: form state needs the states, got none; pass states=, or choose interaction"
+                )
+            states = tf.cast(states, self.variable_dtype)
+            inputs = (states, items, self.item_filter(states) * items)
+            hidden = sum(dense(values) for dense, values in zip(self.hidden, inputs, strict=True))
+            logits += tf.squeeze(self.hidden_weights(tf.nn.relu(hidden)), axis=-1)
         return logits
 
     def get_config(self) -> dict:

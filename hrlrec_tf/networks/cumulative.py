@@ -87,9 +87,9 @@ class CumulativePath(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         impressions = profile.impressions[:, tf.newaxis] + placed.channels
         clicks = tf.broadcast_to(profile.clicks[:, tf.newaxis], tf.shape(impressions))
-        rate = (clicks + _PRIOR_CLICKS) / (impressions + _PRIOR_IMPRESSIONS)
-        per_channel = [tf.math.log1p(impressions), tf.math.log1p(clicks), rate, placed.channels]
-        parts = [*per_channel, placed.tags, context]
+        per_channel = [*_counts(impressions, clicks), placed.channels]
+        overall = _counts(*(tf.reduce_sum(values, axis=-1, keepdims=True) for values in (impressions, clicks)))
+        parts = [*per_channel, *overall, placed.tags, context]
         if constraint is not None:
             selected = [tf.reduce_sum(values * constraint, axis=-1) for values in per_channel]
             parts += [tf.stack(selected, axis=-1), constraint]
@@ -100,3 +100,9 @@ class CumulativePath(tf.keras.layers.Layer):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim}
+
+
+def _counts(impressions: tf.Tensor, clicks: tf.Tensor) -> list[tf.Tensor]:
+    """Both counts on a log scale and the click rate, shape unchanged."""
+    rate = (clicks + _PRIOR_CLICKS) / (impressions + _PRIOR_IMPRESSIONS)
+    return [tf.math.log1p(impressions), tf.math.log1p(clicks), rate]

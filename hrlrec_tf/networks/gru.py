@@ -83,9 +83,7 @@ class GRU(tf.keras.layers.Layer):
 def _cell(row: tf.Tensor, state: tf.Tensor, weights: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
     """Reset gate, update gate, candidate and next state of one step; each [B, U]."""
     gates, gate_bias, candidate, candidate_bias = weights
-    return tf.raw_ops.GRUBlockCell(
-        x=row, h_prev=state, w_ru=gates, w_c=candidate, b_ru=gate_bias, b_c=candidate_bias
-    )
+    return tf.raw_ops.GRUBlockCell(x=row, h_prev=state, w_ru=gates, w_c=candidate, b_ru=gate_bias, b_c=candidate_bias)
 
 
 @tf.custom_gradient
@@ -163,7 +161,8 @@ def _scan(
 
     _, carry, arrays = tf.while_loop(lambda i, *_: i < count, body, (0, carry, arrays), maximum_iterations=count)
     return carry, tuple(
-        tf.reshape(array.stack(), [count, tf.shape(carry)[0], width]) for array, width in zip(arrays, widths, strict=True)
+        tf.reshape(array.stack(), [count, tf.shape(carry)[0], width])
+        for array, width in zip(arrays, widths, strict=True)
     )
 
 

@@ -107,7 +107,7 @@ class Level(tf.keras.layers.Layer):
 
 
 def history_rows(spec: FeatureSpec, config: NetworkConfig) -> int:
-    """History rows that `network.sequence_length` asks for: m - T + 1 with a fixed window, m with a sliding one (eq. 2).
+    """History rows that `network.sequence_length` asks for: m - T + 1 with a fixed window, m with a sliding one.
 
     Raises:
       ConfigError: the sessions carry fewer, or a fixed window has no room for the list.
@@ -120,8 +120,8 @@ def history_rows(spec: FeatureSpec, config: NetworkConfig) -> int:
     wanted = {"fixed": length - spec.list_length + 1, "sliding": length}[config.window] if length else rows
     if wanted > rows:
         raise ConfigError(
-            f"network.sequence_length is {length} and needs {wanted} history rows, but the sessions carry {rows}; prepare "
-            f"them with sequence_length: {length} and window: {config.window}"
+            f"network.sequence_length is {length} and needs {wanted} history rows, but the sessions carry {rows}; "
+            f"prepare them with sequence_length: {length} and window: {config.window}"
         )
     return wanted
 
@@ -184,8 +184,11 @@ class HrlRecNetwork(tf.keras.Model):
 
         Click logits (eq. 16); with `click_score=q`, where the click heads are not trained, Q values.
         """
+        logits = level.click_head(
+            actions, items, states
+        )  # in any case, for one call makes every weight; a graph drops it
         if self.click_score == "click":
-            return level.click_head(actions, items)
+            return logits
         return level.critic(states, to_action_space(items, self.config.action_space))
 
     def click_probability(self, channel_scores: tf.Tensor, item_scores: tf.Tensor) -> tf.Tensor:

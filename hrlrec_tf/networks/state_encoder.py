@@ -13,7 +13,7 @@ from hrlrec_tf.networks.dropout import Dropout
 from hrlrec_tf.networks.gru import GRU
 from hrlrec_tf.networks.pooling import MeanPooling
 
-_SEQUENCES = {"gru": GRU, "mean": MeanPooling}
+_SEQUENCES: dict[str, type[GRU] | type[MeanPooling]] = {"gru": GRU, "mean": MeanPooling}
 _FORMS = ("attention", "dense")
 _WINDOWS = ("fixed", "sliding")
 
@@ -51,8 +51,8 @@ class FieldInteraction(tf.keras.layers.Layer):
             )
         if dim % self.heads:
             raise ConfigError(
-                f"FieldInteraction: heads must divide the field size, got {self.heads} and {dim}; choose for instance 4 "
-                "and 32"
+                f"FieldInteraction: heads must divide the field size, got {self.heads} and {dim}; choose for "
+                "instance 4 and 32"
             )
         dtype = self.dtype_policy
         if self.form == "attention":
@@ -117,10 +117,10 @@ class Carry(NamedTuple):
 class StateEncoder(tf.keras.layers.Layer):
     """Sequence encoder over behaviours whose initial state is the projected user profile (eq. 2).
 
-    With a fixed window one pass over history and placed rows yields the states of all positions: s_t is the hidden state
-    after the history and the t - 1 rows placed before t. With a sliding window (the letter of eq. 2) s_t sees the last
-    S - T + 1 rows before t, whether history or placed, in a pass of its own. Masked rows leave the state as it is, so an
-    empty history gives s_1 = the projected profile.
+    With a fixed window one pass over history and placed rows yields the states of all positions: s_t is the hidden
+    state after the history and the t - 1 rows placed before t. With a sliding window (the letter of eq. 2) s_t sees the
+    last S - T + 1 rows before t, whether history or placed, in a pass of its own. Masked rows leave the state as it is,
+    so an empty history gives s_1 = the projected profile.
 
     Args:
       units: size of the state.

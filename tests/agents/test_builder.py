@@ -1,15 +1,18 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 import tiny
 
 from hrlrec_tf.agents.builder import build_agent, build_network
 
 
-def test_every_weight_is_made(reader):
-    network = build_network(tiny.config(), reader)
-    before = len(network.variables)
-    network(tiny.random_batch(reader))
-    assert len(network.variables) == before > 50
+@pytest.mark.parametrize("setting", ["losses.gamma=0.3", "losses.ctr=0", "network.critics=2"])
+def test_every_weight_is_made(reader, setting):
+    config = tiny.config(setting)
+    agent = build_agent(config, reader)
+    before = len(agent.model.variables)
+    agent.loss(tiny.experience(reader, tiny.random_batch(reader), config))
+    assert len(agent.model.variables) == len(agent.target.variables) == before > 50
 
 
 def test_targets_start_as_the_online_networks_and_are_not_the_same_variables(reader):

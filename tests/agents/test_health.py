@@ -39,7 +39,7 @@ def feed(monitor: HealthMonitor, **changes: float) -> None:
 def test_gradient_norms_by_part(make_agent, experience):
     agent = make_agent()
     with tf.GradientTape() as tape:
-        loss = agent._parts(experience, training=True).total
+        loss = agent.loss(experience, training=True).loss
     slopes = tape.gradient(loss, agent.model.trainable_variables)
     found = {name: float(norm) for name, norm in health.gradient_norms(agent.model, slopes).items()}
     slope_of = {

@@ -62,9 +62,7 @@ def rows_of(agent, experience, level: str) -> list[oracles.Row]:
     rows = []
     for place in zip(*np.nonzero(valid)):
         near = valid & (channels == channels[place]) if level == "item" else valid
-        rows.append(
-            oracles.Row(states[place], items[place], logged[place], clicks[place] > 0, y[place], real[near])
-        )
+        rows.append(oracles.Row(states[place], items[place], logged[place], clicks[place] > 0, y[place], real[near]))
     return rows
 
 

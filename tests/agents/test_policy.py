@@ -5,6 +5,7 @@ import tensorflow as tf
 from hrlrec_tf.agents.policy import as_time_step
 from hrlrec_tf.features import CANDIDATE
 
+
 def test_policy_ranks_greedily(make_agent, observation):
     policy = make_agent().policy
     step = policy.action(as_time_step(observation))

@@ -28,6 +28,7 @@ from tf_agents.trajectories import time_step as ts
 observation = {name: tf.constant(values) for name, values in np.load(sys.argv[2]).items()}
 size = len(observation["timestamp"])
 policy = tf.saved_model.load(sys.argv[1])
+tf.train.Checkpoint(policy=policy).read(sys.argv[3]).assert_existing_objects_matched().expect_partial()
 step = policy.action(ts.restart(observation, batch_size=size), ())
 assert not any(name.startswith("hrlrec") for name in sys.modules)
 print(json.dumps([step.action.numpy().tolist(), step.info["click_probability"].numpy().tolist()]))
@@ -103,7 +104,10 @@ def test_checkpointer_restores_the_agent(trained, make_agent):
 
 def test_a_fresh_process_acts_on_the_saved_policy_alike(trained, agent, observation, tmp_path):
     np.savez(tmp_path / "observation.npz", **{name: _plain(values) for name, values in observation.items()})
-    words = [sys.executable, "-c", FRESH, f"{trained.folder}/policies/policy", str(tmp_path / "observation.npz")]
+    # The trigger saves the policy as it starts, and its weights again and again.
+    policy = f"{trained.folder}/policies/policy"
+    weights = f"{trained.folder}/policies/checkpoints/policy_checkpoint_{STEPS:010}/variables/variables"
+    words = [sys.executable, "-c", FRESH, policy, str(tmp_path / "observation.npz"), weights]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     actions, probabilities = json.loads(done.stdout.splitlines()[-1])

@@ -1,7 +1,10 @@
+import math
+
 import pytest
 
 from hrlrec_tf.data import prepare, schema
-from hrlrec_tf.data.config import DatasetConfig, ListRule, Split
+from hrlrec_tf.data.config import DatasetConfig, ItemCountsRule, ListRule, Split
+from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.features import FeatureSpec, Kind
 
 from .logs import IN_MEMORY, START, random_rows, read_bytes, read_records, read_sessions, write_parquet
@@ -112,6 +115,35 @@ def test_labels_of_a_list_enter_nothing_but_its_labels(tmp_path):
         (found,) = [s for s in read_sessions(tmp_path / name, "eval") if s["request_id"] == [last]]
         sessions.append({k: v for k, v in found.items() if k not in ("clicks", "dwell_seconds")})
     assert sessions[0] == sessions[1]
+
+
+@pytest.mark.parametrize("delay", [0, 90])
+def test_item_counts_are_those_of_everybody_before_the_list(tmp_path, delay):
+    rows = random_rows(12)
+    rule = ItemCountsRule(refresh_seconds=60, strength=2)
+    dataset = DatasetConfig(
+        log=write_parquet(rows, tmp_path / "log", files=3), item_counts=rule, feedback_delay_seconds=delay
+    )
+    summary = run(dataset, tmp_path / "out")
+    prior = summary["item_counts"]["prior_click_rate"]
+    checked = 0
+    for session in (each for split in SPLITS for each in read_sessions(tmp_path / "out", split)):
+        before = (session["timestamp"][0] - delay * 1000) // 60_000 * 60_000
+        for item, rate, shown in zip(session["item_id"], session["item_click_rate"], session["item_log_impressions"]):
+            known = [row for row in rows if row["item_id"] == item and row["timestamp"] < before]
+            if item:
+                clicked = sum(row["clicks"] for row in known)
+                assert rate == pytest.approx((clicked + 2 * prior) / (len(known) + 2), rel=1e-5)
+                assert shown == pytest.approx(math.log1p(len(known)), rel=1e-5)
+                checked += len(known) > 0
+    assert checked > 100
+
+
+def test_item_counts_do_not_overwrite_the_logs_own(tmp_path):
+    rows = [row | {"item_click_rate": 0.5} for row in random_rows(1)]
+    dataset = DatasetConfig(log=write_parquet(rows, tmp_path / "log"), item_counts=ItemCountsRule())
+    with pytest.raises(ConfigError, match="item_counts makes item_click_rate, which the log has"):
+        run(dataset, tmp_path / "out")
 
 
 def test_stated_cuts_split_by_the_rows_own_time(tmp_path):

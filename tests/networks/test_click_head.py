@@ -2,16 +2,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.networks.click_head import ClickHead
 
 RNG = np.random.default_rng(2)
 ACTIONS, ITEMS = RNG.normal(size=(2, 3, 4)).astype(np.float32), RNG.normal(size=(2, 3, 4)).astype(np.float32)
 
 
-@pytest.fixture(params=["linear", "interaction"])
+STATES = RNG.normal(size=(2, 3, 5)).astype(np.float32)
+
+
+@pytest.fixture(params=["linear", "interaction", "state"])
 def head(request):
     head = ClickHead(request.param)
-    head(tf.constant(ACTIONS), tf.constant(ITEMS))
+    head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES)
     head.action_weights.bias.assign([0.4])
     return head
 
@@ -19,21 +23,32 @@ def head(request):
 def test_logit(head):
     weights = np.concatenate([head.action_weights.kernel.numpy(), head.item_weights.kernel.numpy()])
     expected = (np.concatenate([ACTIONS, ITEMS], -1) @ weights)[..., 0] + 0.4  # w.[a; d] + b of eq. 16
-    if head.form == "interaction":
+    if head.form != "linear":
         expected += head.scale.numpy() * np.sum(ACTIONS * ITEMS, -1)
-    np.testing.assert_allclose(head(tf.constant(ACTIONS), tf.constant(ITEMS)), expected, rtol=1e-4, atol=1e-5)
+    if head.form == "state":
+        wish = STATES @ head.item_filter.kernel.numpy() + head.item_filter.bias.numpy()
+        met = zip((STATES, ITEMS, wish * ITEMS), head.hidden)
+        hidden = sum(values @ dense.kernel.numpy() for values, dense in met) + head.hidden[0].bias.numpy()
+        expected += (np.maximum(hidden, 0) @ head.hidden_weights.kernel.numpy())[..., 0]
+    np.testing.assert_allclose(head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_state_form_needs_states():
+    with pytest.raises(ConfigError, match="form state needs the states, got none"):
+        ClickHead("state")(ACTIONS, ITEMS)
 
 
 def test_one_action_meets_many_items(head):
-    action = tf.constant(ACTIONS[:, :1])
-    each = [head(action, tf.constant(ITEMS[:, i : i + 1])) for i in range(3)]
-    np.testing.assert_allclose(head(action, tf.constant(ITEMS)), tf.concat(each, 1), rtol=1e-5)
+    action, state = tf.constant(ACTIONS[:, :1]), tf.constant(STATES[:, :1])
+    each = [head(action, tf.constant(ITEMS[:, i : i + 1]), state) for i in range(3)]
+    np.testing.assert_allclose(head(action, tf.constant(ITEMS), state), tf.concat(each, 1), rtol=1e-4, atol=1e-5)
 
 
 def test_order_of_items_by_user(head):
     """The paper's form orders items the same for every action; the interaction does not."""
     items = tf.constant(RNG.normal(size=(1, 50, 4)).astype(np.float32))
-    orders = {tuple(np.argsort(head(tf.constant(ACTIONS[b, :1][None]), items)[0])) for b in range(2)}
+    pairs = [(ACTIONS[b, :1][None], STATES[b, :1][None]) for b in range(2)]
+    orders = {tuple(np.argsort(head(tf.constant(action), items, state)[0])) for action, state in pairs}
     assert len(orders) == (1 if head.form == "linear" else 2)
 
 
@@ -41,13 +56,13 @@ def test_everything_has_a_gradient(head):
     actions, items = tf.constant(ACTIONS), tf.constant(ITEMS)
     with tf.GradientTape() as tape:
         tape.watch([actions, items])
-        value = tf.reduce_sum(head(actions, items))
+        value = tf.reduce_sum(head(actions, items, STATES))
     for slope in tape.gradient(value, [actions, items, *head.trainable_variables]):
         assert np.abs(slope.numpy()).sum() > 0
 
 
 def test_serialises(head):
     copy = ClickHead.from_config(head.get_config())
-    copy(tf.constant(ACTIONS), tf.constant(ITEMS))
+    copy(tf.constant(ACTIONS), tf.constant(ITEMS), STATES)
     copy.set_weights(head.get_weights())
-    np.testing.assert_array_equal(copy(ACTIONS, ITEMS), head(ACTIONS, ITEMS))
+    np.testing.assert_array_equal(copy(ACTIONS, ITEMS, STATES), head(ACTIONS, ITEMS, STATES))

@@ -82,7 +82,8 @@ class TestPath:
         clicked = self.profile.clicks.numpy()[1]
         rates = (clicked + 0.5) / (shown + 5)
         counted = [np.log1p(shown), np.log1p(clicked), rates, self.placed.channels.numpy()[1, 2]]
-        parts = [*counted, self.placed.tags.numpy()[1, 2], self.context.numpy()[1, 2]]
+        overall = [np.log1p([shown.sum()]), np.log1p([clicked.sum()]), [(clicked.sum() + 0.5) / (shown.sum() + 5)]]
+        parts = [*counted, *overall, self.placed.tags.numpy()[1, 2], self.context.numpy()[1, 2]]
         if len(inputs) == 4:
             channel = int(np.argmax(self.constraint[1, 2]))
             parts += [np.array([values[channel] for values in counted]), self.constraint.numpy()[1, 2]]

@@ -1,0 +1,30 @@
+"""Hides ids in training, so that a model learns what to do with users and items it has never seen.
+
+Under a split by time most users and many items of tomorrow are out of vocabulary today; without this their shared
+embedding would stay as it was initialised, and known ids would be trusted more than what is known about them.
+"""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from hrlrec_tf.data.input import Batch
+
+_USER, _ITEMS = ("user_id",), ("item_id", "history_item_id")
+
+
+def hide_ids(batch: Batch, sizes: Mapping[str, int], rate: float, seed: tf.Tensor) -> Batch:
+    """Replaces a share of the user and item ids by the out-of-vocabulary id; padding stays padding.
+
+    Args:
+      batch: sessions. sizes: vocabulary name -> number of ids, the last of which is out of vocabulary.
+      rate: share of users, and of items of each row, to hide.
+      seed: [2] int64; the same seed hides the same ids.
+    """
+    hidden = dict(batch)
+    for place, name in enumerate((*_USER, *_ITEMS)):
+        ids = batch[name]
+        unknown = tf.cast(sizes["user_id" if name in _USER else "item_id"] - 1, ids.dtype)
+        draws = tf.random.stateless_uniform(tf.shape(ids), seed + tf.constant([0, place], seed.dtype))
+        hidden[name] = tf.where((ids > 0) & (draws < rate), unknown, ids)
+    return hidden
