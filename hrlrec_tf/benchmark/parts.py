@@ -5,7 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from hrlrec_tf import losses
 from hrlrec_tf.agents.ddpg import clip_and_apply
 from hrlrec_tf.benchmark.steps import TrainingStep
 from hrlrec_tf.networks.session import embed
@@ -95,8 +94,7 @@ def _similarity_search(step: TrainingStep) -> Callable[[], Any]:
     actions = tf.tanh(tf.random.stateless_normal(displayed.shape, [1, 2]))
 
     def run() -> Any:
-        pools = [level.pool(displayed, embedded, valid) for level in agent.levels.values()]
-        return [losses.similarity_loss(actions, *pool, valid) for pool in pools]
+        return [level.nearest_items(actions, displayed, embedded, valid) for level in agent.levels.values()]
 
     return run
 

@@ -30,12 +30,12 @@ class TrainingStep:
 
     Args:
       workload: sizes, and the batch to start with.
-      network_type: the package's network or the plain one.
+      plain: whether its state encoder is the plain one.
     """
 
-    def __init__(self, workload: Workload, network_type: type[HrlRecNetwork] = HrlRecNetwork) -> None:
+    def __init__(self, workload: Workload, plain: bool = False) -> None:
         self.workload = workload
-        self.agent = _agent(workload, network_type)
+        self.agent = _agent(workload, PlainNetwork if plain else HrlRecNetwork)
         self.resize(workload.batch)
         signature = tf.nest.map_structure(
             lambda values: tf.TensorSpec([None, *values.shape[1:]], values.dtype), self.experience
@@ -58,7 +58,9 @@ class TrainingStep:
 def _agent(workload: Workload, network_type: type[HrlRecNetwork]) -> HrlRecAgent:
     settings = workload.config
     one = _tensors(dataclasses.replace(workload, batch=1))
-    networks = [network_type(workload.spec, workload.sizes, settings.network, name=name) for name in ("online", "target")]
+    networks = [
+        network_type(workload.spec, workload.sizes, settings.network, name=name) for name in ("online", "target")
+    ]
     for network in networks:
         network(one)
     return compose_agent(settings, *networks)

@@ -40,16 +40,15 @@ class Steps:
     def __init__(self, sizes: Workload, plain: bool) -> None:
         from hrlrec_tf.benchmark import steps
 
-        self._make = lambda wanted: steps.TrainingStep(wanted, steps.PlainNetwork if plain else steps.HrlRecNetwork)
+        self._make = lambda wanted: steps.TrainingStep(wanted, plain)
         self._step = self._make(sizes)
 
-    def run(self, repeat: int, **sizes: int) -> Times:
-        """Training steps; `sizes` are fields of the workload that change from now on."""
-        wanted = dataclasses.replace(self._step.workload, **sizes)
-        if dataclasses.replace(wanted, batch=self._step.workload.batch) != self._step.workload:
-            self._step = self._make(wanted)
-        if sizes:
-            self._step.resize(wanted.batch)
+    def run(self, repeat: int, batch: int | None = None, rows: int | None = None) -> Times:
+        """Training steps; `batch` and `rows`, fields of the workload, are what they are from now on."""
+        if rows not in (None, self._step.workload.rows):
+            self._step = self._make(dataclasses.replace(self._step.workload, rows=rows))
+        if batch is not None:
+            self._step.resize(batch)
         return measure(self._step.run, repeat)
 
     def parts(self, repeat: int) -> dict[str, Times]:

@@ -73,7 +73,9 @@ def random_batch(workload: Workload, seed: int = 0) -> dict[str, npt.NDArray]:
     for name in ("impressions", "clicks"):
         batch[f"profile_channel_{name}"] = batch[f"profile_tag_{name}"][:, : len(CHANNELS)]
     batch["timestamp"] = _NOW + rng.integers(0, _DAY_MS, count)
-    batch["history_timestamp"] = batch["timestamp"][:, None] - rng.integers(1, 30 * _DAY_MS, (count, spec.history_length))
+    batch["history_timestamp"] = batch["timestamp"][:, None] - rng.integers(
+        1, 30 * _DAY_MS, (count, spec.history_length)
+    )
     batch["position"] = np.tile(np.arange(1, spec.list_length + 1), (count, 1))
     batch["weight"] = np.ones((count, spec.list_length), np.float32)
     return batch
@@ -88,9 +90,7 @@ def _shape(spec: FeatureSpec, name: str, count: int) -> tuple[int, ...]:
     return (count, rows, spec.max_tags) if name in ("tags", "history_tags") else (count, rows)
 
 
-def _values(
-    rng: np.random.Generator, name: str, kind: Kind, shape: tuple[int, ...], workload: Workload
-) -> npt.NDArray:
+def _values(rng: np.random.Generator, name: str, kind: Kind, shape: tuple[int, ...], workload: Workload) -> npt.NDArray:
     base = name.removeprefix(features.HISTORY)
     if kind is Kind.FLOAT:
         return rng.uniform(0, 30, shape).astype(np.float32)

@@ -30,7 +30,9 @@ class Level(tf.keras.layers.Layer):
       config: sizes and forms.
     """
 
-    encoder_type = StateEncoder  # a subclass may put another encoder of the same interface here
+    encoder_type: type[tf.keras.layers.Layer] = (
+        StateEncoder  # a subclass may put another encoder of the same interface here
+    )
 
     def __init__(self, level: str, config: NetworkConfig, **kwargs: Any) -> None:
         super().__init__(**{"name": level, **kwargs})
@@ -137,7 +139,7 @@ class HrlRecNetwork(tf.keras.Model):
       click_score: what predicts clicks, `click` (the click heads) or `q` (the critics); see `Config.click_score`.
     """
 
-    level_type = Level
+    level_type: type[Level] = Level
 
     def __init__(
         self,
