@@ -47,6 +47,7 @@ EXTRAS = {
     "dev": ["pytest>=8", "pytest-timeout>=2.3"],
 }
 VERBS = {
+    "benchmark": "hrlrec_tf.benchmark.verb:VERB",
     "doctor": "hrlrec_tf.doctor:VERB",
     "evaluate": "hrlrec_tf.verbs:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",

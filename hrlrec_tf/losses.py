@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from hrlrec_tf.retrieval import cosine_similarities, nearest
+from hrlrec_tf.retrieval import cosine_similarities
 
 
 def masked_mean(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
@@ -86,27 +86,21 @@ def click_loss(logits_t: tf.Tensor, clicks_t: tf.Tensor, valid_t: tf.Tensor) -> 
     return masked_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits_t), valid_t)
 
 
-def similarity_loss(
-    actions_t: tf.Tensor, pool: tf.Tensor, allowed: tf.Tensor, valid_t: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def similarity_loss(actions_t: tf.Tensor, nearest_t: tf.Tensor, valid_t: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """-cos(a, d*), d* being the most similar real item, taken as a constant (eq. 17).
 
     Args:
       actions_t: [batch, T, D] virtual items.
-      pool: [P, D] real items.
-      allowed: [batch * T, P] or [1, P] bool; whether an item may be an action's d* (see `retrieval.pool_mask`).
-      valid_t: [batch, T].
+      nearest_t: [batch, T, D] d* of each; see `retrieval.nearest_of_batch`.
+      valid_t: [batch, T]; 0 also where there is no d*.
 
     Returns:
       The loss and the mean similarity of an action to its nearest item; both scalars.
     """
-    actions = tf.reshape(actions_t, [-1, actions_t.shape[-1]])
-    similarities = cosine_similarities(tf.stop_gradient(actions), tf.stop_gradient(pool))
-    chosen = tf.gather(pool, nearest(similarities, allowed))
-    # Once more for the nearest item alone: a gradient through all pairs would cost as much as the search.
-    similarity = cosine_similarities(actions, tf.stop_gradient(chosen)[:, tf.newaxis])[:, 0]
-    usable = tf.reshape(valid_t, [-1]) * tf.cast(tf.reduce_any(allowed, axis=1), tf.float32)
-    mean = masked_mean(similarity, usable)
+    size = actions_t.shape[-1]
+    actions, nearest = tf.reshape(actions_t, [-1, size]), tf.reshape(tf.stop_gradient(nearest_t), [-1, 1, size])
+    similarity = cosine_similarities(actions, nearest)[:, 0]
+    mean = masked_mean(similarity, tf.reshape(valid_t, [-1]))
     return -mean, mean
 
 

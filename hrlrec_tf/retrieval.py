@@ -9,6 +9,7 @@ import tensorflow as tf
 from hrlrec_tf.precision import at_least_float32
 
 _NEVER = float("-inf")
+_APART = 4.0  # more than two cosines can differ
 
 
 def cosine_similarities(actions: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
@@ -69,18 +70,39 @@ def select_softly(
     return nearest(_numbers(similarities) + weight * behind, available)
 
 
-def pool_mask(valid_t: tf.Tensor, channels_t: tf.Tensor | None = None) -> tf.Tensor:
-    """Which displayed items of a batch may be the real item nearest to which action: [batch * T, batch * T] bool.
+def nearest_of_batch(
+    actions: tf.Tensor, items: tf.Tensor, valid_t: tf.Tensor, channels_t: tf.Tensor | None = None, channels: int = 0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The displayed item of a whole batch that is most similar to each action.
 
     Args:
-      valid_t: [batch, T]; not 0 for rows that count.
-      channels_t: [batch, T] logged channels, where only items of an action's own channel may (item level).
+      actions: [batch, T, D]. items: [batch, T, D] displayed, in the actions' space.
+      valid_t: [batch, T]; items where it is 0 are never found.
+      channels_t: [batch, T] logged channels, where only items of an action's own channel may be found (item level).
+      channels: number of channel ids.
+
+    Returns:
+      The items found [batch, T, D] and whether there was any [batch, T] bool. No gradient passes.
     """
-    valid = tf.reshape(valid_t, [1, -1]) > 0
-    if channels_t is None:
-        return tf.repeat(valid, tf.size(valid), axis=0)
-    channels = tf.reshape(channels_t, [-1])
-    return valid & (channels[:, tf.newaxis] == channels[tf.newaxis])
+    # A product of all pairs is dear, and so is every pass over its result. Instead of a mask, more components join the
+    # vectors: their products add exactly 0 to the cosine of an allowed pair and at least _APART less to any other.
+    wanted = [_unit_rows(actions), tf.ones([tf.size(valid_t), 1])]
+    offered = [_unit_rows(items), -_APART * tf.cast(tf.reshape(valid_t, [-1, 1]) <= 0, tf.float32)]
+    if channels_t is not None:
+        own = tf.one_hot(tf.reshape(channels_t, [-1]), channels)
+        wanted.append(own)
+        offered.append(_APART * (own - 1))
+    left, right = tf.concat(wanted, axis=-1), tf.concat(offered, axis=-1)
+    index = tf.argmax(tf.matmul(left, right, transpose_b=True), axis=-1, output_type=tf.int32)
+    found = tf.reduce_sum(left * tf.gather(right, index), axis=-1) > -_APART / 2
+    chosen = tf.gather(tf.reshape(items, [-1, items.shape[-1]]), index)
+    return tf.stop_gradient(tf.reshape(chosen, tf.shape(actions))), tf.reshape(found, tf.shape(valid_t))
+
+
+def _unit_rows(vectors: tf.Tensor) -> tf.Tensor:
+    """[..., D] to [rows, D] of unit length, float32 or better."""
+    rows = tf.reshape(at_least_float32(tf.stop_gradient(vectors)), [-1, vectors.shape[-1]])
+    return tf.math.l2_normalize(rows, axis=-1)
 
 
 def _numbers(similarities: tf.Tensor) -> tf.Tensor:

@@ -26,9 +26,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> Mapping[str, Any]:
-    from hrlrec_tf import config, training
+    from hrlrec_tf import config, runtime, training
     from hrlrec_tf.data import schema, transform
 
+    runtime.use_all_cores()
+    runtime.keep_freed_memory()
     data = session_folder(args.data)
     settings = config.preset(args.preset).override(args.set)
     sessions = schema.read(str(data / "schema.pbtxt"))

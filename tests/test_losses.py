@@ -109,50 +109,32 @@ def test_click_loss_and_its_gradient():
 
 
 class TestSimilarity:
-    actions = RNG.normal(size=(3, 4, 5)).astype(np.float32)
-    pool = RNG.normal(size=(7, 5)).astype(np.float32)
-    allowed = RNG.uniform(size=(12, 7)) < 0.5
+    actions, nearest = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
 
-    def loss(self, actions, pool):
-        return losses.similarity_loss(actions, pool, tf.constant(self.allowed), tf.constant(VALID))[0]
+    def loss(self, actions, nearest):
+        return losses.similarity_loss(actions, nearest, tf.constant(VALID))[0]
 
     def expected(self, actions):
-        return oracles.similarity_loss(
-            actions.reshape(12, 5).astype(float), self.pool.astype(float), self.allowed, VALID.reshape(-1)
-        )
+        """Each action has one real item, the nearest by its being the only one."""
+        flat = [values.reshape(12, 5).astype(float) for values in (actions, self.nearest)]
+        return oracles.similarity_loss(*flat, np.eye(12) > 0, VALID.reshape(-1))
 
     def test_value(self):
-        loss, nearest = losses.similarity_loss(
-            tf.constant(self.actions), tf.constant(self.pool), tf.constant(self.allowed), tf.constant(VALID)
-        )
+        loss, mean = losses.similarity_loss(tf.constant(self.actions), tf.constant(self.nearest), tf.constant(VALID))
         np.testing.assert_allclose(loss, self.expected(self.actions), rtol=1e-5)
-        assert nearest == -loss
+        assert mean == -loss
 
     def test_gradient_reaches_the_action_but_not_the_real_item(self):
-        slope, of_pool = gradient(self.loss, self.actions, self.pool)
-        assert of_pool is None
+        slope, of_nearest = gradient(self.loss, self.actions, self.nearest)
+        assert of_nearest is None
         for index in ((0, 0, 0), (0, 3, 4), (1, 1, 2), (1, 3, 0), (2, 0, 1)):
             step = np.zeros_like(self.actions, dtype=float)
             step[index] = 1e-5
             numeric = (self.expected(self.actions + step) - self.expected(self.actions - step)) / 2e-5
             np.testing.assert_allclose(slope[index], numeric, atol=1e-4)
 
-    def test_an_action_without_any_real_item_does_not_count(self):
-        allowed = np.zeros((12, 7), bool)
-        allowed[0, 3] = True
-        loss, _ = losses.similarity_loss(
-            tf.constant(self.actions), tf.constant(self.pool), tf.constant(allowed), tf.constant(VALID)
-        )
-        np.testing.assert_allclose(loss, -oracles.cosine(self.actions[0, 0], self.pool[3]), rtol=1e-5)
-
-    def test_the_nearest_of_equals_is_at_distance_nothing(self):
-        loss, _ = losses.similarity_loss(
-            tf.constant(self.actions),
-            tf.reshape(tf.constant(self.actions), [12, 5]),
-            tf.eye(12) > 0,
-            tf.constant(VALID),
-        )
-        np.testing.assert_allclose(loss, -1.0, rtol=1e-6)
+    def test_equals_are_at_distance_nothing(self):
+        np.testing.assert_allclose(self.loss(tf.constant(self.actions), tf.constant(self.actions)), -1.0, rtol=1e-6)
 
 
 def test_cloning_loss_and_its_gradient():

@@ -93,12 +93,29 @@ class TestSoftly:
         assert found.numpy().tolist() == [2]
 
 
-def test_pool_of_a_batch():
-    valid, channels = tf.constant([[1.0, 0.0], [1.0, 0.5]]), tf.constant([[1, 2], [2, 1]])
-    assert retrieval.pool_mask(valid).numpy().astype(int).tolist() == [[1, 0, 1, 1]] * 4
-    assert retrieval.pool_mask(valid, channels).numpy().astype(int).tolist() == [
-        [1, 0, 0, 1],
-        [0, 0, 1, 0],
-        [0, 0, 1, 0],
-        [1, 0, 0, 1],
-    ]
+@pytest.mark.parametrize("level", ["channel", "item"])
+def test_nearest_of_a_batch(level):
+    rng = np.random.default_rng(5)
+    actions, items = rng.normal(size=(2, 6, 4, 5)).astype(np.float32)
+    valid, channels = rng.uniform(size=(6, 4)).round(), rng.integers(1, 4, (6, 4))
+    channels[0, 0] = 4  # nobody else's
+    valid[0, 0] = 0
+    found_items, found = retrieval.nearest_of_batch(
+        actions, items, tf.constant(valid, tf.float32), channels if level == "item" else None, channels=6
+    )
+    flat = [np.reshape(values, (24, -1)).astype(float) for values in (actions, items)]
+    cosines = np.array([[oracles.cosine(action, item) for item in flat[1]] for action in flat[0]])
+    allowed = np.tile(valid.reshape(-1) > 0, (24, 1))
+    if level == "item":
+        allowed &= channels.reshape(-1, 1) == channels.reshape(1, -1)
+    there = allowed.any(axis=1)
+    np.testing.assert_array_equal(tf.reshape(found, [-1]), there)
+    assert there[0] == (level == "channel")
+    best = np.argmax(np.where(allowed, cosines, -np.inf), axis=1)
+    np.testing.assert_array_equal(tf.reshape(found_items, [24, 5])[there], flat[1].astype(np.float32)[best][there])
+
+
+def test_a_broken_item_of_a_batch_is_not_found():
+    items = np.array([[[1.0, 0.0], [np.nan, 1.0], [-1.0, 0.5]]], np.float32)
+    found, _ = retrieval.nearest_of_batch(tf.constant([[[-1.0, -1.0]] * 3]), items, tf.ones([1, 3]))
+    np.testing.assert_array_equal(found, [[[-1.0, 0.5]] * 3])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfx import v1 as tfx
 from tfx.utils import io_utils
 
-from hrlrec_tf import export, training
+from hrlrec_tf import export, runtime, training
 from hrlrec_tf.config import Config
 
 
@@ -20,6 +20,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
       fn_args: TFX's; `custom_config["config"]` is a `Config` as JSON, the export goes to `serving_model_dir`, the model
         folder (see `hrlrec_tf.training`) to `model_run_dir`.
     """
+    runtime.keep_freed_memory()
     schema = io_utils.SchemaReader().read(fn_args.schema_file)
     # Training works on local folders; artifacts may lie anywhere that TFX can copy from and to.
     with tempfile.TemporaryDirectory() as scratch:

@@ -128,22 +128,21 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         actions = self._target.levels[self.level].actor(states)
         if self._loss_config.bootstrap == "actor":
             return actions
-        pool, mask = self.pool(displayed, embedded, experience.valid)
-        similarities = retrieval.cosine_similarities(tf.reshape(actions, tf.shape(pool)), pool)
-        return tf.reshape(tf.gather(pool, retrieval.nearest(similarities, mask)), tf.shape(actions))
+        return self.nearest_items(actions, displayed, embedded, experience.valid)[0]
 
-    def pool(self, displayed: tf.Tensor, embedded: Embedded, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Real items near which a batch's actions are looked for: the displayed ones.
+    def nearest_items(
+        self, actions: tf.Tensor, displayed: tf.Tensor, embedded: Embedded, valid: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The displayed item of the batch nearest to each action, at the item level of the action's logged channel.
 
         Args:
-          displayed: [B, T, D] in the actions' space. embedded: the lists. valid: [B, T].
+          actions: [B, T, D]. displayed: [B, T, D] in the actions' space. embedded: the lists. valid: [B, T].
 
         Returns:
-          The items [B * T, D] and whether each may be an action's nearest [B * T, B * T]: valid rows, at the item level
-          those of the action's logged channel.
+          The items [B, T, D] and whether there is one [B, T] bool.
         """
-        mask = retrieval.pool_mask(valid, embedded.channels if self.level == "item" else None)
-        return tf.reshape(displayed, [-1, displayed.shape[-1]]), mask
+        channels = embedded.channels if self.level == "item" else None
+        return retrieval.nearest_of_batch(actions, displayed, valid, channels, self._model.embedding.channels)
 
     def level_losses(
         self, experience: ListExperience, embedded: Embedded, target_embedded: Embedded, training: bool = True

@@ -140,9 +140,10 @@ class HrlRecAgent(tf_agent.TFAgent):
     def _similarity(
         self, level: str, actions: tf.Tensor, embedded: Embedded, valid: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Similarity loss (eq. 17) against the batch's items; see `ListDdpgAgent.pool`."""
-        pool, allowed = self.levels[level].pool(self.model.displayed_actions(embedded), embedded, valid)
-        return losses.similarity_loss(actions, pool, allowed, valid)
+        """Similarity loss (eq. 17) against the batch's items; see `ListDdpgAgent.nearest_items`."""
+        displayed = self.model.displayed_actions(embedded)
+        nearest, found = self.levels[level].nearest_items(actions, displayed, embedded, valid)
+        return losses.similarity_loss(actions, nearest, valid * tf.cast(found, tf.float32))
 
     def _embedding_norm(self, embedded: Embedded, valid: tf.Tensor) -> tf.Tensor:
         """Mean squared length of the displayed items' and the users' embeddings."""

@@ -88,17 +88,18 @@ class SessionDataset:
     Args:
       reader: of the sessions.
       files: gzipped TFRecord files.
+      kept_bytes: compressed size up to which they stay in memory.
 
     Raises:
       DataError: there are no files.
     """
 
-    def __init__(self, reader: SessionReader, files: Sequence[str]) -> None:
+    def __init__(self, reader: SessionReader, files: Sequence[str], kept_bytes: int = _KEPT_BYTES) -> None:
         self._reader, self._files = reader, list(files)
         records = session_records(files)
         size = sum(tf.io.gfile.stat(file).length for file in files)
         self._kept: Batch | None = None
-        if size <= _KEPT_BYTES:
+        if size <= kept_bytes:
             for whole in records.batch(_KEPT_LISTS).map(reader.read):
                 self._kept = whole
 

@@ -30,11 +30,15 @@ class Level(tf.keras.layers.Layer):
       config: sizes and forms.
     """
 
+    encoder_type: type[tf.keras.layers.Layer] = (
+        StateEncoder  # a subclass may put another encoder of the same interface here
+    )
+
     def __init__(self, level: str, config: NetworkConfig, **kwargs: Any) -> None:
         super().__init__(**{"name": level, **kwargs})
         self.level, self.config = level, config
         dtype, dim = self.dtype_policy, config.embedding_dim
-        self.encoder = StateEncoder(
+        self.encoder = self.encoder_type(
             config.state_dim,
             config.attention_heads,
             config.dropout,
@@ -135,6 +139,8 @@ class HrlRecNetwork(tf.keras.Model):
       click_score: what predicts clicks, `click` (the click heads) or `q` (the critics); see `Config.click_score`.
     """
 
+    level_type: type[Level] = Level
+
     def __init__(
         self,
         spec: FeatureSpec,
@@ -150,8 +156,8 @@ class HrlRecNetwork(tf.keras.Model):
         self.embedding = SessionEmbedding(
             spec, sizes, dim, config.user_id, history_rows(spec, config), dtype=dtype, name="embedding"
         )
-        self.channel_level = Level("channel", config, dtype=dtype)
-        self.item_level = Level("item", config, dtype=dtype)
+        self.channel_level = self.level_type("channel", config, dtype=dtype)
+        self.item_level = self.level_type("item", config, dtype=dtype)
 
     @property
     def levels(self) -> dict[str, Level]:
