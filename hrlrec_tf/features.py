@@ -68,6 +68,9 @@ COUNTS = {
     "tag_clicks": Kind.INT,
 }
 
+# Item columns that `prepare` makes where a log's configuration says `item_counts`: see `data/item_counts.py`.
+ITEM_COUNTS = {"item_click_rate": Kind.FLOAT, "item_log_impressions": Kind.FLOAT}
+
 FEEDBACK = {"clicks": Kind.INT, "dwell_seconds": Kind.FLOAT}
 
 # One value per displayed row, beside ITEM, COUNTS and FEEDBACK.

@@ -61,4 +61,5 @@ def _coerce(name: str, hint: Any, value: Any) -> Any:
         return value
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {str(key): _coerce(f"{name}.{key}", parts[1], part) for key, part in value.items()}
-    raise ConfigError(f"setting '{name}' has the wrong type: got {value!r}, expected {getattr(hint, '__name__', hint)}")
+    expected = f"one of {', '.join(map(str, parts))}" if origin is Literal else getattr(hint, "__name__", hint)
+    raise ConfigError(f"setting '{name}' has the wrong type: got {value!r}, expected {expected}")

@@ -5,7 +5,6 @@ its settings, so a resumed run ends as an unbroken one.
 """
 
 import dataclasses
-import functools
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from hrlrec_tf.agents.health import HealthMonitor
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema as schemas
-from hrlrec_tf.data.hiding import hide_ids
+from hrlrec_tf.data.hiding import hide_in_batches
 from hrlrec_tf.data.input import SessionDataset, SessionReader, session_records
 from hrlrec_tf.errors import DataError, ModelError
 from hrlrec_tf.evaluation import metrics
@@ -31,7 +30,6 @@ from hrlrec_tf.evaluation.scoring import score_sessions
 from hrlrec_tf.model_folder import MetricsLog
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
-_SEEDS = 8  # seeds of a batch lie this far apart
 _RETURN_BATCHES = 20  # from which the mean return is estimated that the critics start at
 _CHECK_BATCHES = 20  # between looks at the metrics, for each makes the host wait for the device
 
@@ -128,14 +126,20 @@ class _Run:
             stale=self._stale,
             best_auc=self._best_auc,
         )
-        best = tf.train.Checkpoint(network=self.kept)
+        best = tf.train.Checkpoint(network=self.agent.model)
+        self._panels: dict[str, RequestPanel] = {}
         self._last = tf.train.CheckpointManager(last, str(folder / "checkpoints/last"), max_to_keep=2)
         self._best = tf.train.CheckpointManager(best, str(folder / "checkpoints/best"), max_to_keep=1)
 
     @property
     def kept(self) -> HrlRecNetwork:
-        """The networks that are validated and become the model."""
-        return self.agent.target if self.config.training.keep == "target" else self.agent.model
+        """The networks that are validated and may become the model.
+
+        A moving average counts from where it has forgotten half of the random weights that it started with.
+        """
+        training = self.config.training
+        share_of_start = (1 - training.target_tau) ** (self.step // training.target_period)
+        return self.agent.target if training.keep == "target" and share_of_start < 0.5 else self.agent.model
 
     @property
     def epoch(self) -> int:
@@ -216,25 +220,35 @@ class _Run:
             auc = float(values["auc"])
             self._record("validation", {name: value for name, value in values.items() if isinstance(value, float)})
         if math.isnan(auc):  # nothing to choose by: the newest networks stand
-            self._best.save()
+            self._keep()
         elif auc > float(self._best_auc):
             self._best_auc.assign(auc)
             self._stale.assign(0)
-            self._best.save()
+            self._keep()
         else:
             self._stale.assign_add(1)
 
-    @functools.cached_property
+    def _keep(self) -> None:
+        """Makes the kept networks the model."""
+        self._best.checkpoint.network = self.kept
+        self._best.save()
+
+    @property
     def _panel(self) -> RequestPanel | None:
         """Requests of validation sessions, if there are any."""
         if not self.validation_files or next(iter(session_records(self.validation_files)), None) is None:
             return None
-        return RequestPanel(self.kept, self.reader, self.validation_files, self.config.training.seed)
+        if self.kept.name not in self._panels:
+            self._panels[self.kept.name] = RequestPanel(
+                self.kept, self.reader, self.validation_files, self.config.training.seed
+            )
+        return self._panels[self.kept.name]
 
     def _look_at_lists(self) -> None:
         """Ranks the panel, for AUC does not tell whether everybody gets the same list."""
-        if self._panel is not None:
-            figures = dataclasses.asdict(self._panel.statistics())
+        panel = self._panel
+        if panel is not None:
+            figures = dataclasses.asdict(panel.statistics())
             shares = figures.pop("channel_shares")
             self._record("panel", {**figures, **{f"channel_share/{name}": share for name, share in shares.items()}})
 
@@ -243,12 +257,7 @@ class _Run:
         sessions = self.sessions.batches(self.config.training.batch_size, seed, skip)
         rate = self.config.training.hidden_ids
         if rate:
-            numbered = sessions.enumerate(start=skip)
-            sessions = numbered.map(
-                lambda number, batch: hide_ids(
-                    batch, self.reader.sizes, rate, tf.stack([tf.constant(seed, tf.int64), number * _SEEDS])
-                )
-            )
+            sessions = hide_in_batches(sessions, self.reader.sizes, rate, seed, skip)
         return sessions.map(self.rewards.experience, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _record(self, split: str, values: Mapping[str, float]) -> None:

@@ -2,9 +2,10 @@
 
 A batch of B requests fills each rank-1 input with [B] and each rank-2 input with [B, rows], as many rows as the longest
 request has: history padded on the left, candidates and profile on the right, with "" or 0. What the signature takes and
-the request lacks reads as "" or 0; optional columns that the signature does not take are refused by name.
+the request lacks reads as "" or 0, item counts as their mean; optional columns that the signature does not take are refused by name.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ def _cell(owner: messages.Candidate | RankRequest, name: str, kind: Kind) -> Any
     if name == "tags" and isinstance(owner, messages.Candidate):
         return _joined(owner.tags)
     if name not in type(owner).__dataclass_fields__:
-        value = owner.features.get(name, kind.absent)
+        value = owner.features.get(name, math.nan if name in features.ITEM_COUNTS else kind.absent)
         # Integer columns of a log are categorical: sessions hold them as strings.
         return str(value) if kind is Kind.STRING and type(value) is int else value
     return getattr(owner, name)

@@ -145,7 +145,16 @@ class TestFinishedRun:
 class TestResume:
     """A run killed anywhere ends as an unbroken one. Three batches an epoch, a checkpoint after every second."""
 
-    SETTINGS = (*tiny.TRAINED, "losses.action_noise=0.05", "training.checkpoint_batches=2")
+    SETTINGS = (
+        *tiny.TRAINED,
+        "network.dropout=0.2",
+        "losses.action_noise=0.05",
+        "training.checkpoint_batches=2",
+        "training.hidden_ids=0.3",
+        "training.keep=target",
+        "training.target_period=1",
+        "training.target_tau=0.4",
+    )
 
     @pytest.fixture(scope="class")
     def files(self, prepared) -> list[list[str]]:
@@ -301,6 +310,21 @@ def test_the_best_network_is_kept_and_patience_ends_training(train, few, tmp_pat
     for kept, second in zip(network.get_weights(), seen[1]):
         np.testing.assert_array_equal(kept, second)
     assert any(not np.array_equal(kept, last) for kept, last in zip(network.get_weights(), seen[3]))
+
+
+@pytest.mark.parametrize("tau, kept", [(0.9, "target"), (0.1, "online")])
+def test_the_moving_average_is_the_model_once_it_forgot_its_start(train, few, tmp_path, monkeypatch, quick, tau, kept):
+    seen = []
+    monkeypatch.setattr(training, "score_sessions", lambda network, *_: seen.append(network) or ROWS)
+    monkeypatch.setattr(training.metrics, "click_metrics", lambda _: {"auc": 0.5 + len(seen) / 10})
+    settings = ("training.epochs=2", "training.keep=target", "training.target_period=1", f"training.target_tau={tau}")
+    train([few], [few], *settings)
+    assert [network.name for network in seen] == [kept, kept]
+    network, *_ = training.load(str(tmp_path / "model"))
+    for mine, expected in zip(network.get_weights(), seen[1].get_weights()):
+        np.testing.assert_array_equal(mine, expected)
+    other = tf.train.load_checkpoint(str(tmp_path / "model/checkpoints/last"))  # both networks stand there
+    assert {name.split("/")[0] for name in other.get_variable_to_shape_map()} >= {"online", "target"}
 
 
 def test_validation_with_one_class_keeps_the_newest_network(train, few, tmp_path, monkeypatch, quick, eager):

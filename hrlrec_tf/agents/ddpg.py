@@ -33,6 +33,7 @@ class LevelLosses(NamedTuple):
     states: tf.Tensor  # [B, T, S]
     actions: tf.Tensor  # [B, T, D], with the training noise
     q_mean: tf.Tensor
+    smallest_q_mean: tf.Tensor  # over the critics: what a TD target sees
     return_mean: tf.Tensor
     correlation: tf.Tensor  # of Q and the logged return over valid positions
     dead_share: tf.Tensor  # share of valid positions whose Q is exactly 0: a ReLU critic that has died there
@@ -167,6 +168,7 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
             states=states,
             actions=actions,
             q_mean=losses.masked_mean(q_values[0], valid),
+            smallest_q_mean=tf.reduce_min(tf.stack([losses.masked_mean(q_t, valid) for q_t in q_values])),
             return_mean=losses.masked_mean(returns, valid),
             correlation=health.correlation(q_values[0], returns, valid),
             dead_share=tf.reduce_max(tf.stack(dead)),

@@ -44,8 +44,9 @@ def gradient_norms(network: HrlRecNetwork, gradients: Sequence[tf.Tensor | tf.In
     parts = {}
     for name, level in network.levels.items():
         parts[f"{name}_encoder"] = level.encoder.trainable_variables + level.cumulative.trainable_variables
-        for part in ("actor", "critic", "click_head"):
-            parts[f"{name}_{part}"] = getattr(level, part).trainable_variables
+        parts[f"{name}_actor"] = level.actor.trainable_variables
+        parts[f"{name}_critic"] = [each for critic in level.critics for each in critic.trainable_variables]
+        parts[f"{name}_click_head"] = level.click_head.trainable_variables
     parts["items"] = network.embedding.items.trainable_variables
     own = {variable.ref() for variable in parts["items"]}
     parts["tables"] = [each for each in network.embedding.trainable_variables if each.ref() not in own]
@@ -128,7 +129,8 @@ class HealthMonitor(tf.train.experimental.PythonState):
     def _check_alive(self, sums: "_Sums") -> None:
         means = sums.means()
         for level in self._levels:
-            dead, q, logged = (means.get(f"{level}_{name}", 0.0) for name in ("dead_share", "q_mean", "return_mean"))
+            names = ("dead_share", "smallest_q_mean", "return_mean")
+            dead, q, logged = (means.get(f"{level}_{name}", 0.0) for name in names)
             if dead >= _DEAD_SHARE and abs(q) < _DEAD_Q * abs(logged):
                 raise TrainingError(
                     f"the critic of the {_LEVELS[level]} is dead: Q is 0 for {100 * dead:.1f} % of the rows of the "

@@ -121,6 +121,7 @@ class HrlRecAgent(tf_agent.TFAgent):
                 "cloning_loss": parts.cloning,
                 "nearest_item_distance": 1 - nearest,
                 "q_mean": parts.q_mean,
+                "smallest_q_mean": parts.smallest_q_mean,
                 "return_mean": parts.return_mean,
                 "overestimation": parts.q_mean - parts.return_mean,
                 "q_return_correlation": parts.correlation,

@@ -10,7 +10,20 @@ import tensorflow as tf
 
 from hrlrec_tf.data.input import Batch
 
+_SEEDS = 8  # per batch, of which `hide_ids` takes one for each feature
+
 _USER, _ITEMS = ("user_id",), ("item_id", "history_item_id")
+
+
+def hide_in_batches(
+    sessions: tf.data.Dataset, sizes: Mapping[str, int], rate: float, seed: int, first: int
+) -> tf.data.Dataset:
+    """`hide_ids` for a run of batches that begins with the `first`-th of its epoch, from 0; `seed` is the epoch's."""
+
+    def hide(number: tf.Tensor, batch: Batch) -> Batch:
+        return hide_ids(batch, sizes, rate, tf.stack([tf.constant(seed, tf.int64), number * _SEEDS]))
+
+    return sessions.enumerate(start=first).map(hide)
 
 
 def hide_ids(batch: Batch, sizes: Mapping[str, int], rate: float, seed: tf.Tensor) -> Batch:

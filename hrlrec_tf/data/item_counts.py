@@ -2,7 +2,8 @@
 `item_log_impressions`.
 
 Counts are refreshed at whole periods, as a feed's own statistics are: a list knows the periods that ended before it, so
-that no row of its own and none after it can count. Partial counts of files add up in any order.
+that no row of its own and none after it can count; only the prior, one number, is the click rate of all training
+rows. Partial counts of files add up in any order.
 """
 
 import dataclasses
@@ -12,9 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hrlrec_tf.data.config import ItemCountsRule
-from hrlrec_tf.features import Kind
-
-FEATURES = {"item_click_rate": Kind.FLOAT, "item_log_impressions": Kind.FLOAT}
 
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]

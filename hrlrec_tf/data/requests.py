@@ -11,6 +11,7 @@ counts for more than the log's.
 
 import dataclasses
 import itertools
+import json
 import math
 import os
 import pathlib
@@ -22,7 +23,7 @@ import pandas as pd
 import tensorflow as tf
 
 from hrlrec_tf import features
-from hrlrec_tf.data import schema
+from hrlrec_tf.data import item_counts, schema
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.input import session_records
 from hrlrec_tf.errors import DataError
@@ -44,15 +45,21 @@ class Catalogue:
       rows: one line per displayed row: `timestamp` of its request (ms UTC), `item` (a code in the order of item ids),
         `clicks`, and the item features as displayed (`tags` joined).
       items: number of distinct items.
+      item_counts: of `summary.json`: how candidates' item counts are made; without it they keep those of their latest
+        row.
     """
 
     rows: pd.DataFrame
     items: int
+    item_counts: Mapping[str, float] | None = None
 
     @classmethod
     def from_sessions(cls, folder: str | os.PathLike[str]) -> "Catalogue":
         """Reads all splits of a folder that `prepare` wrote; raises `DataError` when it is none."""
-        return cls.from_files([file for split in SPLITS for file in _files(folder, split)], _spec(folder))
+        catalogue = cls.from_files([file for split in SPLITS for file in _files(folder, split)], _spec(folder))
+        summary = pathlib.Path(folder) / "summary.json"
+        counts = json.loads(summary.read_text(encoding="utf-8")).get("item_counts") if summary.exists() else None
+        return dataclasses.replace(catalogue, item_counts=counts)
 
     @classmethod
     def from_files(cls, files: Sequence[str], spec: FeatureSpec, most_lists: int | None = None) -> "Catalogue":
@@ -79,8 +86,21 @@ class Catalogue:
         popular = self._popular(before, per_channel)
         columns = [name for name in self.rows.columns if name not in ("timestamp", "item", "clicks")]
         records = self.rows[columns].iloc[popular].to_dict("records")
+        if self.item_counts is not None:
+            for record, counts in zip(records, self._counts_at(timestamp, popular), strict=True):
+                record |= counts
         chosen = {record["item_id"]: _without_absent(_split_tags(record)) for record in records}
         return list((chosen | {row["item_id"]: dict(row) for row in displayed}).values())
+
+    def _counts_at(self, timestamp: int, rows: np.ndarray) -> list[dict[str, float]]:
+        """Item counts of the items of some rows, as `prepare` would give them to a list of that time."""
+        rule, item = self.item_counts or {}, self.rows["item"].to_numpy()
+        period = round(rule["refresh_seconds"] * 1000)
+        known = item[: np.searchsorted(self.rows["timestamp"].to_numpy(), timestamp // period * period)]
+        impressions = np.bincount(known, minlength=self.items)[item[rows]]
+        clicks = np.bincount(known, self.rows["clicks"].to_numpy()[: len(known)], self.items)[item[rows]]
+        made = item_counts.features(impressions, clicks, rule["prior_click_rate"], rule["strength"])
+        return [{name: float(values[n]) for name, values in made.items()} for n in range(len(rows))]
 
     def _popular(self, before: int, per_channel: int) -> np.ndarray:
         """Indices of the latest row of each popular item among the first `before` rows, by channel, best first."""

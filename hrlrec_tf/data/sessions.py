@@ -18,6 +18,7 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
+from hrlrec_tf import features
 from hrlrec_tf.data import buckets, item_counts, masking, progress, read_stage, reading, session_stage, timecut
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
@@ -97,12 +98,12 @@ def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
     """
     optional = dict(layout.optional)
     if dataset.item_counts is not None:
-        for name in item_counts.FEATURES:
+        for name in features.ITEM_COUNTS:
             if name in optional:
                 raise ConfigError(
                     f"item_counts makes {name}, which the log has; rename the log's or leave item_counts out"
                 )
-        optional |= item_counts.FEATURES
+        optional |= features.ITEM_COUNTS
     return FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, optional)
 
 

@@ -19,6 +19,12 @@ def check_size(layer: str, name: str, value: int) -> None:
         raise ConfigError(f"{layer}: {name} must be a whole number from 1, got {value!r}; give for instance 32")
 
 
+def check_share(layer: str, name: str, value: float) -> None:
+    """Raises `ConfigError` unless `value` lies in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ConfigError(f"{layer}: {name} must lie in [0, 1), got {value!r}; 0 switches it off")
+
+
 def check_same_width(layer: str, **tensors: tf.Tensor) -> None:
     """Raises `ConfigError` where the last dimensions of `tensors` are known and differ."""
     widths = {name: tensor.shape[-1] for name, tensor in tensors.items() if tensor.shape.rank}

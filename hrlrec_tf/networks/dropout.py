@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from hrlrec_tf.networks.checks import check_share
+
 _LEVELS = 256  # of the eight random bits that decide about one element
 
 
@@ -21,12 +23,14 @@ class Dropout(tf.keras.layers.Layer):
 
     Call:
       inputs: any shape. Returns the same shape.
+
+    Raises:
+      ConfigError: rate is no share.
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"rate must lie in [0, 1), got {rate}; 0 switches dropout off")
+        check_share("Dropout", "rate", rate)
         self.rate, self.seed = rate, seed
         self.supports_masking = True
         self._kept = round(_LEVELS * (1 - rate)) or 1

@@ -50,6 +50,12 @@ class GRU(tf.keras.layers.Layer):
         return self.add_weight(name, (size + self.units, gates * self.units), initializer=initial)
 
     def call(self, rows: tf.Tensor, initial: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        if rows.shape[0] is None:  # a loop over no rows could not tell the shape of its outputs: one masked row more
+            rows, mask = tf.pad(rows, [[1, 0], [0, 0], [0, 0]]), tf.pad(mask, [[1, 0], [0, 0]])
+            return self._run(rows, initial, mask)[1:]
+        return self._run(rows, initial, mask)
+
+    def _run(self, rows: tf.Tensor, initial: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         padding = tf.cast(~mask, rows.dtype)[..., tf.newaxis]
         return _gru(tf.concat([rows, padding], axis=-1), initial, *self._weights_with_mask())
 

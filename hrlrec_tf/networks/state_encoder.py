@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from hrlrec_tf.errors import ConfigError
-from hrlrec_tf.networks.checks import check_choice, check_size
+from hrlrec_tf.networks.checks import check_choice, check_share, check_size
 from hrlrec_tf.networks.dropout import Dropout
 from hrlrec_tf.networks.gru import GRU
 from hrlrec_tf.networks.pooling import MeanPooling
@@ -40,6 +40,7 @@ class FieldInteraction(tf.keras.layers.Layer):
     def __init__(self, heads: int = 4, dropout: float = 0.0, form: str = "attention", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_choice("FieldInteraction", "form", form, _FORMS)
+        check_share("FieldInteraction", "dropout", dropout)
         check_size("FieldInteraction", "heads", heads)
         self.heads, self.dropout_rate, self.form = heads, dropout, form
         self.supports_masking = True
@@ -155,7 +156,7 @@ class StateEncoder(tf.keras.layers.Layer):
 
     Call:
       fields: [B, S, n, D] behaviours, oldest first; S may be unknown. profile: [B, P]; None starts at zero.
-      mask: [B, S] bool, False for padding; None takes the mask that Keras carries, or all rows.
+      mask: [B, S], bool or 0 and 1, False for padding; None takes the mask that Keras carries, or all rows.
       states: how many of the last states to return, T <= S + 1.
       Returns [B, T, units]: the states before the last T - 1 rows and after each of them.
 
@@ -192,6 +193,11 @@ class StateEncoder(tf.keras.layers.Layer):
         states: int = 1,
         training: bool = False,
     ) -> tf.Tensor:
+        if fields.shape[1] is not None and not 1 <= states <= fields.shape[1] + 1:
+            raise ConfigError(
+                f"StateEncoder: states must lie between 1 and rows + 1, got {states} for {fields.shape[1]} rows; ask for "
+                "fewer, or give more rows"
+            )
         rows, mask, initial = self._prepare(fields, profile, mask, training)
         if self.window == "fixed":
             found = tf.transpose(self._all_states(rows, mask, initial)[-states:], [1, 0, 2])
@@ -240,8 +246,7 @@ class StateEncoder(tf.keras.layers.Layer):
                 "it lacks"
             )
         rows = self.interaction(fields, training=training)
-        if mask is None:
-            mask = tf.fill(tf.shape(fields)[:2], True)
+        mask = tf.fill(tf.shape(fields)[:2], True) if mask is None else tf.cast(mask, tf.bool)
         if profile is None:
             return rows, mask, tf.zeros([tf.shape(fields)[0], self.units])
         return rows, mask, tf.cast(self.initial(profile), tf.float32)

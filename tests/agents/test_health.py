@@ -21,6 +21,7 @@ GOOD = {
         "cloning_loss": 0.1,
         "actor_loss": -0.3,
         "q_mean": 0.3,
+        "smallest_q_mean": 0.3,
         "return_mean": 0.31,
         "dead_share": 0.0,
     }.items()
@@ -141,7 +142,7 @@ class TestNotANumber:
 
 
 class TestDeadCritic:
-    DEAD = {"channel_dead_share": 1.0, "channel_q_mean": 0.0}
+    DEAD = {"channel_dead_share": 1.0, "channel_smallest_q_mean": 0.0}
 
     def run(self, monitor: HealthMonitor, batches: int, **changes: float) -> None:
         for _ in range(batches):
@@ -172,8 +173,8 @@ class TestDeadCritic:
         "alive",
         [
             {"item_dead_share": 0.5},
-            {"item_dead_share": 1.0, "item_q_mean": 0.0, "item_return_mean": 0.0},  # nothing was earned
-            {"item_dead_share": 0.995, "item_q_mean": 0.3},  # rare and large: Q carries the return
+            {"item_dead_share": 1.0, "item_smallest_q_mean": 0.0, "item_return_mean": 0.0},  # nothing was earned
+            {"item_dead_share": 0.995, "item_smallest_q_mean": 0.3},  # rare and large: Q carries the return
         ],
     )
     def test_what_is_no_dead_critic(self, monitor, alive):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.networks.dropout import Dropout
 
 ONES = tf.ones([301, 333])
@@ -45,7 +46,7 @@ def test_the_global_seed_decides():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
 def test_bad_rates_are_refused(rate):
-    with pytest.raises(ValueError, match="rate must lie in"):
+    with pytest.raises(ConfigError, match="rate must lie in"):
         Dropout(rate)
 
 

@@ -77,8 +77,10 @@ def test_an_unknown_number_of_rows_makes_no_difference(gru):
 
 
 def test_no_rows_at_all(gru):
-    states = gru(ROWS[:0], INITIAL, MASK[:0])
-    np.testing.assert_array_equal(states, INITIAL[np.newaxis])
+    np.testing.assert_array_equal(gru(ROWS[:0], INITIAL, MASK[:0]), INITIAL[np.newaxis])
+    open_shapes = [tf.TensorSpec([None, None, D]), tf.TensorSpec([None, UNITS]), tf.TensorSpec([None, None], tf.bool)]
+    looped = tf.function(lambda *inputs: gru(*inputs), input_signature=open_shapes, autograph=False)
+    np.testing.assert_allclose(looped(ROWS[:0], INITIAL, MASK[:0]), INITIAL[np.newaxis], rtol=1e-6)
 
 
 def test_one_step_after_another_equals_all_at_once(gru):

@@ -3,6 +3,7 @@ import oracles
 import pytest
 import tensorflow as tf
 
+from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.networks.state_encoder import FieldInteraction, StateEncoder
 
 RNG = np.random.default_rng(3)
@@ -111,6 +112,19 @@ def test_rows_masked_at_the_end_leave_the_state(encoder):
     states = encode(encoder, mask=mask)[0]
     np.testing.assert_allclose(states[2], states[1], rtol=1e-6)
     np.testing.assert_allclose(states[:2], encode(encoder)[0, :2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_a_mask_of_numbers_counts_as_one_of_truths(encoder, dtype):
+    np.testing.assert_array_equal(encode(encoder, mask=MASK.astype(dtype)), encode(encoder))
+
+
+@pytest.mark.parametrize("states", [0, H + T + 1])
+def test_more_states_than_rows_are_refused(encoder, states):
+    with pytest.raises(
+        ConfigError, match=f"states must lie between 1 and rows \\+ 1, got {states} for {H + T - 1} rows"
+    ):
+        encode(encoder, states=states)
 
 
 def test_one_pass_equals_separate_passes(encoder):
