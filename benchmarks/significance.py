@@ -67,7 +67,7 @@ class UserBootstrap:
 
 
 def p_value(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """One-sided p of "we are no better": how often replicates deny it; ties count half; the data count as one replicate more.
+    """One-sided p of "we are no better": how often replicates deny it, ties half; the data are one replicate more.
 
     Args:
       ours, theirs: [B] AUCs of the same replicates.

@@ -2,7 +2,8 @@
 
 A batch of B requests fills each rank-1 input with [B] and each rank-2 input with [B, rows], as many rows as the longest
 request has: history padded on the left, candidates and profile on the right, with "" or 0. What the signature takes and
-the request lacks reads as "" or 0, item counts as their mean; optional columns that the signature does not take are refused by name.
+the request lacks reads as "" or 0, item counts as their mean; optional columns that the signature does not take are
+refused by name.
 """
 
 import math

@@ -82,6 +82,7 @@ class TestFinishedRun:
             for name in (
                 *("critic_loss", "actor_loss", "click_loss", "similarity_loss", "cloning_loss"),
                 *("q_mean", "return_mean", "overestimation", "q_return_correlation", "dead_share"),
+                "smallest_q_mean",
                 *("nearest_item_distance", *(f"{part}_gradient_norm" for part in parts)),
             )
         }

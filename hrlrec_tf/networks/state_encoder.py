@@ -195,8 +195,8 @@ class StateEncoder(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         if fields.shape[1] is not None and not 1 <= states <= fields.shape[1] + 1:
             raise ConfigError(
-                f"StateEncoder: states must lie between 1 and rows + 1, got {states} for {fields.shape[1]} rows; ask for "
-                "fewer, or give more rows"
+                f"StateEncoder: states must lie between 1 and rows + 1, got {states} for {fields.shape[1]} rows; ask "
+                "for fewer, or give more rows"
             )
         rows, mask, initial = self._prepare(fields, profile, mask, training)
         if self.window == "fixed":
