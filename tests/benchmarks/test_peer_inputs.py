@@ -41,7 +41,7 @@ def test_inputs_with_and_without_history(read, task):
     without = peer_inputs.Task(read, history=False)
     assert set(without.parts["train"]) == set(peer_inputs.FIELDS)
     assert (without.inputs(False).counts, without.inputs(False).items) == (0, 0)
-    assert (task.inputs(False).counts, task.inputs(False).items) == (10, 0)
+    assert (task.inputs(False).counts, task.inputs(False).items) == (12, 0)
     assert task.inputs(True).items == read.history_items.shape[1]
     counts = task.parts["train"][peer_inputs.HISTORY_COUNTS]
     np.testing.assert_allclose(counts.mean(axis=0), 0, atol=1e-5)
