@@ -37,7 +37,8 @@ def test_the_encoder_counts_what_its_graph_holds(backward):
     profile, mask = tf.zeros([SMALL.batch, network.embedding_dim]), tf.ones([SMALL.batch, SMALL.rows], tf.bool)
     encoder = PlainStateEncoder(network.state_dim, network.attention_heads, dropout=0.0)
     encoder(fields, profile, mask, SMALL.list_length)
-    encoder.gru.unroll = True  # a loop's body stands in the graph once
+    # A loop's body would stand in the graph once, and a function's not at all.
+    encoder.gru.unroll, encoder.gru._could_use_gpu_kernel = True, False
 
     @tf.function(autograph=False)
     def run(fields, profile):

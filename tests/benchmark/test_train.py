@@ -1,7 +1,9 @@
+import contextlib
 import json
 import pathlib
 
 import pytest
+import tensorflow as tf
 import tiny
 
 from hrlrec_tf import cli
@@ -17,12 +19,32 @@ def turn(plain, tuned, package, matmul):
     return {kind: {"wall": wall, "cpu": 2 * wall} for kind, wall in walls.items()}
 
 
+class InThisProcess(contextlib.AbstractContextManager):
+    """A contestant that needs no process, and no second import of TensorFlow."""
+
+    def __init__(self, kind, folder, sessions, quick):
+        self._known = worker.questions(kind, str(sessions), quick)
+
+    def ask(self, do, **options):
+        return json.loads(json.dumps(self._known[do](**options)))
+
+    def __exit__(self, *_):
+        return None
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory, prepared):
-    """Everything once, at tiny sizes, as the command line runs it; and what it wrote."""
+    """Everything once, at tiny sizes and untraced, as the command line runs it; and what it wrote."""
     folder = tmp_path_factory.mktemp("benchmark")
-    result = tiny.run_verb(verb.VERB, f"train --quick --rounds=2 --data={prepared} --charts={folder / 'charts'}")
-    return result, folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "Contestant", InThisProcess)
+        patch.setattr(train, "_REPEAT", 1)
+        tf.config.run_functions_eagerly(True)
+        try:
+            words = f"train --quick --rounds=2 --data={prepared} --charts={folder / 'charts'}"
+            return tiny.run_verb(verb.VERB, words), folder
+        finally:
+            tf.config.run_functions_eagerly(False)
 
 
 def test_the_verb_measures_everything(measured):
@@ -85,6 +107,13 @@ def test_a_step_is_traced_anew_for_another_length_and_no_other_batch(monkeypatch
     for sizes in ({}, {"batch": 4}, {"batch": 8, "rows": 9}, {"batch": 16, "rows": 9}):
         assert len(contestant.run(repeat=2, **sizes)) == 2
     assert made == [[6, 4], [9, 8, 16]]
+
+
+def test_a_process_answers_until_it_is_left(tmp_path):
+    with Contestant(worker.MATMUL, tmp_path, tmp_path, quick=True) as contestant:
+        assert [len(contestant.ask("run", repeat=repeat)) for repeat in (0, 2)] == [0, 2]
+        assert contestant.ask("run", repeat=1)[0].keys() == {"wall", "cpu"}
+    assert contestant._process.returncode is not None
 
 
 def test_a_process_that_dies_is_an_error(tmp_path):
