@@ -1,4 +1,7 @@
-"""The parts of a training step, each as a function that can be timed alone; both levels do theirs side by side."""
+"""The parts of a training step, each as a function that can be timed alone; both levels do theirs side by side.
+
+Alone a part finds other data in the caches and waits for nobody, so that the times do not add up to the step's.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,8 +11,6 @@ import tensorflow as tf
 from hrlrec_tf.agents.ddpg import clip_and_apply
 from hrlrec_tf.benchmark.steps import TrainingStep
 from hrlrec_tf.networks.session import embed
-
-REST = "rest"  # of a step: heads, losses, short path, metrics
 
 
 def parts(step: TrainingStep) -> dict[str, Callable[[], Any]]:

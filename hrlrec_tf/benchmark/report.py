@@ -30,7 +30,7 @@ def as_text(result: Mapping[str, Any]) -> str:
         *_table(["a step of", "ms", "CPU ms"], [[_NAMES[kind], wall[kind], cpu[kind]] for kind in wall]),
         "",
         *_table(
-            ["part of the package's step", "ms", "CPU ms"],
+            ["part of the package's step, timed alone", "ms", "CPU ms"],
             [[part["part"], part["wall_ms"], part["cpu_ms"]] for part in result["parts"]],
         ),
     ]

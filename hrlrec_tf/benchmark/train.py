@@ -61,9 +61,10 @@ def run(rounds: int, data: str | None = None, quick: bool = False) -> dict[str, 
             bar.update()
         result = summarise(turns, worker.workload(quick), worker.matmul_size(quick))
         parts = {name: median(times) for name, times in package.ask("parts", repeat=_REPEAT).items()}
-        result["parts"] = with_rest(
-            parts, {clock: result[f"{clock}_ms"][worker.PACKAGE] / 1e3 for clock in ("wall", "cpu")}
-        )
+        result["parts"] = [
+            {"part": name, "wall_ms": 1e3 * times["wall"], "cpu_ms": 1e3 * times["cpu"]}
+            for name, times in parts.items()
+        ]
         bar.update()
         result |= _curves(package, quick)
         bar.update()
@@ -113,18 +114,6 @@ def _ratio(turns: Turns, kind: str, clock: str) -> float:
 
 def _milliseconds(turns: Turns, clock: str) -> dict[str, float]:
     return {kind: 1e3 * statistics.median(turn[kind][clock] for turn in turns) for kind in turns[0]}
-
-
-def with_rest(parts: Mapping[str, Figures], step: Figures) -> list[dict[str, Any]]:
-    """Parts in milliseconds, and what a step takes beyond them: heads, losses, short path, metrics.
-
-    The rest of the wall time is below 0 where parts overlap in the step that were timed one after another.
-    """
-    rest = {clock: seconds - sum(part[clock] for part in parts.values()) for clock, seconds in step.items()}
-    return [
-        {"part": name, "wall_ms": 1e3 * figures["wall"], "cpu_ms": 1e3 * figures["cpu"]}
-        for name, figures in {**parts, "rest": rest}.items()
-    ]
 
 
 def _curves(package: Contestant, quick: bool) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def test_the_verb_measures_everything(measured):
     assert len(result["rounds"]) == 2 and result["impressions_per_second"] > 0 and 0 < result["matmul_share"] < 1
     assert [point["batch"] for point in result["batch_curve"]] == [4, 8]
     assert [point["rows"] for point in result["rows_curve"]] == [6]
-    assert {part["part"] for part in result["parts"]} >= {"embeddings", "field interaction", "gru", "optimizer", "rest"}
-    assert sum(part["cpu_ms"] for part in result["parts"]) == pytest.approx(result["cpu_ms"][worker.PACKAGE])
+    assert {part["part"] for part in result["parts"]} >= {"embeddings", "field interaction", "gru", "optimizer"}
+    assert all(part["cpu_ms"] > 0 and part["wall_ms"] > 0 for part in result["parts"])
     assert result["input"]["files_wall_ms"] > 0
 
 
@@ -80,12 +80,6 @@ def test_figures_are_medians_of_what_each_round_gave():
     assert found["matmul_gflops"] == pytest.approx(2 * 100**3 / 0.2 / 1e9)
     assert found["matmul_share"] == pytest.approx(sum(found["flops"].values()) / 1.0 / (2 * 100**3 / 0.1))
     assert found["wall_ms"][worker.PACKAGE] == 2000.0 and found["cpu_ms"][worker.PACKAGE] == 4000.0
-
-
-def test_the_rest_is_what_the_parts_leave():
-    found = train.with_rest({"gru": {"wall": 0.2, "cpu": 0.3}}, {"wall": 0.5, "cpu": 0.4})
-    assert [part["part"] for part in found] == ["gru", "rest"]
-    assert (found[1]["wall_ms"], found[1]["cpu_ms"]) == pytest.approx((300, 100))
 
 
 def test_a_step_is_traced_anew_for_another_length_and_no_other_batch(monkeypatch):
