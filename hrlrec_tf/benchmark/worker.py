@@ -21,6 +21,7 @@ from hrlrec_tf import runtime
 from hrlrec_tf.benchmark.timing import Times, measure
 from hrlrec_tf.benchmark.workload import QUICK, Workload
 
+STEP = "step"
 PLAIN, PLAIN_TUNED, PACKAGE, MATMUL, INPUT = "plain", "plain-tuned", "package", "matmul", "input"
 
 
@@ -52,10 +53,15 @@ class Steps:
         return measure(self._step.run, repeat)
 
     def parts(self, repeat: int) -> dict[str, Times]:
-        """The parts of a step, each alone."""
+        """The parts of a step, each alone, and the whole under `STEP`, in turns."""
         from hrlrec_tf.benchmark import parts
 
-        return {name: measure(part, repeat) for name, part in parts.parts(self._step).items()}
+        functions = {**parts.parts(self._step), STEP: self._step.run}
+        times: dict[str, Times] = {name: measure(function, 0) for name, function in functions.items()}
+        for _ in range(repeat):
+            for name, function in functions.items():
+                times[name] += measure(function, 1)
+        return times
 
 
 class Matmul:
