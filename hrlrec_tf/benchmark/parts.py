@@ -1,6 +1,7 @@
 """The parts of a training step, each as a function that can be timed alone; both levels do theirs side by side.
 
-Alone a part finds other data in the caches and waits for nobody, so that the times do not add up to the step's.
+Alone a part finds other data in the caches and waits for nobody, so that the times need not add up to the step's, which
+is timed in turns with them.
 """
 
 from collections.abc import Callable, Sequence
