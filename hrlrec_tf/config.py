@@ -258,7 +258,6 @@ def preset(name: str) -> Config:
                 learning_rate=1e-3,
                 gradient_clip=50.0,
                 hidden_ids=0.3,
-                target_tau=0.1,
                 target_period=10,
                 keep="target",
                 epochs=10,

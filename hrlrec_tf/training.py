@@ -236,13 +236,12 @@ class _Run:
     @property
     def _panel(self) -> RequestPanel | None:
         """Requests of validation sessions, if there are any."""
-        if not self.validation_files or next(iter(session_records(self.validation_files)), None) is None:
-            return None
-        if self.kept.name not in self._panels:
-            self._panels[self.kept.name] = RequestPanel(
-                self.kept, self.reader, self.validation_files, self.config.training.seed
-            )
-        return self._panels[self.kept.name]
+        kept, files = self.kept, self.validation_files
+        if kept.name not in self._panels:
+            if not files or next(iter(session_records(files)), None) is None:
+                return None
+            self._panels[kept.name] = RequestPanel(kept, self.reader, files, self.config.training.seed)
+        return self._panels[kept.name]
 
     def _look_at_lists(self) -> None:
         """Ranks the panel, for AUC does not tell whether everybody gets the same list."""

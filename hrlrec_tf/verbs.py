@@ -27,20 +27,16 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> Mapping[str, Any]:
     from hrlrec_tf import config, runtime, training
-    from hrlrec_tf.data import schema, transform
+    from hrlrec_tf.data import schema
 
     runtime.use_all_cores()
     runtime.keep_freed_memory()
     data = session_folder(args.data)
     settings = config.preset(args.preset).override(args.set)
-    sessions = schema.read(str(data / "schema.pbtxt"))
-    transform_dir = data / "transform"
-    if not transform_dir.exists():
-        transform.fit(str(data / "train" / "*"), sessions, str(transform_dir))
     result = training.train(
         settings,
-        sessions,
-        str(transform_dir),
+        schema.read(str(data / "schema.pbtxt")),
+        fitted_transform(data),
         session_files(data, "train"),
         session_files(data, "validation"),
         args.out,
@@ -114,6 +110,16 @@ def session_folder(name: str) -> pathlib.Path:
             f"{folder} holds no finished sessions (no summary.json); run hrlrec prepare --out {folder} first"
         )
     return folder
+
+
+def fitted_transform(data: pathlib.Path) -> str:
+    """Folder of the transform of some sessions, fitted on their training split if it is not there yet."""
+    from hrlrec_tf.data import schema, transform
+
+    folder = data / "transform"
+    if not folder.exists():
+        transform.fit(str(data / "train" / "*"), schema.read(str(data / "schema.pbtxt")), str(folder))
+    return str(folder)
 
 
 def session_files(folder: pathlib.Path, split: str) -> list[str]:

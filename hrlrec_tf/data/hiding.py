@@ -12,7 +12,7 @@ from hrlrec_tf.data.input import Batch
 
 _SEEDS = 8  # per batch, of which `hide_ids` takes one for each feature
 
-_USER, _ITEMS = ("user_id",), ("item_id", "history_item_id")
+_VOCABULARIES = {"user_id": "user_id", "item_id": "item_id", "history_item_id": "item_id"}  # feature -> vocabulary
 
 
 def hide_in_batches(
@@ -35,9 +35,9 @@ def hide_ids(batch: Batch, sizes: Mapping[str, int], rate: float, seed: tf.Tenso
       seed: [2] int64; the same seed hides the same ids.
     """
     hidden = dict(batch)
-    for place, name in enumerate((*_USER, *_ITEMS)):
+    for place, (name, vocabulary) in enumerate(_VOCABULARIES.items()):
         ids = batch[name]
-        unknown = tf.cast(sizes["user_id" if name in _USER else "item_id"] - 1, ids.dtype)
+        unknown = tf.cast(sizes[vocabulary] - 1, ids.dtype)
         draws = tf.random.stateless_uniform(tf.shape(ids), seed + tf.constant([0, place], seed.dtype))
         hidden[name] = tf.where((ids > 0) & (draws < rate), unknown, ids)
     return hidden

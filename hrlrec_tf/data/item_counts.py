@@ -7,6 +7,7 @@ rows. Partial counts of files add up in any order.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 
 import numpy as np
@@ -42,19 +43,25 @@ class ItemCounts:
 
     def before(self, item: Hashes, time_ms: Ints) -> tuple[Ints, Ints]:
         """Impressions and clicks of items over the periods that ended by a time; each [queries]."""
-        known, starts = np.unique(self.item, return_index=True)
+        known, starts, keys, radix, impressions, clicks = self._index
         place = np.searchsorted(known, item)
         place = np.where(known[np.minimum(place, len(known) - 1)] == item, place, -1)
-        radix = int(self.period.max(initial=0)) + 2
-        code = np.repeat(np.arange(len(known)), np.diff(np.append(starts, len(self.item))))
         wanted = np.minimum(time_ms // self.period_ms, radix - 1)
-        end = np.searchsorted(code * radix + self.period, place * radix + wanted)
+        end = np.searchsorted(keys, place * radix + wanted)
         start = starts[place]
-        impressions, clicks = (np.concatenate([[0], np.cumsum(each)]) for each in (self.impressions, self.clicks))
         found = place >= 0
         return np.where(found, impressions[end] - impressions[start], 0), np.where(
             found, clicks[end] - clicks[start], 0
         )
+
+    @functools.cached_property
+    def _index(self) -> tuple[Hashes, Ints, Ints, int, Ints, Ints]:
+        """What every query needs: items, where each starts, keys of (item, period), their radix, running totals."""
+        known, starts = np.unique(self.item, return_index=True)
+        radix = int(self.period.max(initial=0)) + 2
+        code = np.repeat(np.arange(len(known)), np.diff(np.append(starts, len(self.item))))
+        impressions, clicks = (np.concatenate([[0], np.cumsum(each)]) for each in (self.impressions, self.clicks))
+        return known, starts, code * radix + self.period, radix, impressions, clicks
 
 
 def count(item: Hashes, time_ms: Ints, clicks: Ints, rule: ItemCountsRule) -> ItemCounts:

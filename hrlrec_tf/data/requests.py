@@ -10,6 +10,7 @@ counts for more than the log's.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -24,8 +25,10 @@ import tensorflow as tf
 
 from hrlrec_tf import features
 from hrlrec_tf.data import item_counts, schema
+from hrlrec_tf.data.config import ItemCountsRule
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.input import session_records
+from hrlrec_tf.data.item_counts import ItemCounts
 from hrlrec_tf.errors import DataError
 from hrlrec_tf.features import FeatureSpec
 
@@ -94,13 +97,17 @@ class Catalogue:
 
     def _counts_at(self, timestamp: int, rows: np.ndarray) -> list[dict[str, float]]:
         """Item counts of the items of some rows, as `prepare` would give them to a list of that time."""
-        rule, item = self.item_counts or {}, self.rows["item"].to_numpy()
-        period = round(rule["refresh_seconds"] * 1000)
-        known = item[: np.searchsorted(self.rows["timestamp"].to_numpy(), timestamp // period * period)]
-        impressions = np.bincount(known, minlength=self.items)[item[rows]]
-        clicks = np.bincount(known, self.rows["clicks"].to_numpy()[: len(known)], self.items)[item[rows]]
+        rule, item = self.item_counts or {}, self.rows["item"].to_numpy()[rows].astype(np.uint64)
+        impressions, clicks = self._known.before(item, np.full(len(rows), timestamp))
         made = item_counts.features(impressions, clicks, rule["prior_click_rate"], rule["strength"])
         return [{name: float(values[n]) for name, values in made.items()} for n in range(len(rows))]
+
+    @functools.cached_property
+    def _known(self) -> ItemCounts:
+        """Counts of the rows; their codes stand for hashes of items."""
+        rule = {name: value for name, value in (self.item_counts or {}).items() if name != "prior_click_rate"}
+        item, time, clicks = (self.rows[name].to_numpy() for name in ("item", "timestamp", "clicks"))
+        return item_counts.count(item.astype(np.uint64), time, clicks, ItemCountsRule(**rule))
 
     def _popular(self, before: int, per_channel: int) -> np.ndarray:
         """Indices of the latest row of each popular item among the first `before` rows, by channel, best first."""

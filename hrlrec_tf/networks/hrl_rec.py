@@ -30,9 +30,8 @@ class Level(tf.keras.layers.Layer):
       config: sizes and forms.
     """
 
-    encoder_type: type[tf.keras.layers.Layer] = (
-        StateEncoder  # a subclass may put another encoder of the same interface here
-    )
+    # A subclass may put another encoder of the same interface here.
+    encoder_type: type[tf.keras.layers.Layer] = StateEncoder
 
     def __init__(self, level: str, config: NetworkConfig, **kwargs: Any) -> None:
         super().__init__(**{"name": level, **kwargs})
@@ -186,9 +185,8 @@ class HrlRecNetwork(tf.keras.Model):
 
         Click logits (eq. 16); with `click_score=q`, where the click heads are not trained, Q values.
         """
-        logits = level.click_head(
-            actions, items, states
-        )  # in any case, for one call makes every weight; a graph drops it
+        # In any case, for one call makes every weight; a graph drops what is not used.
+        logits = level.click_head(actions, items, states)
         if self.click_score == "click":
             return logits
         return level.critic(states, to_action_space(items, self.config.action_space))

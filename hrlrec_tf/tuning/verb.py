@@ -46,21 +46,13 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     sizes = {f"{path.parent.name}/{path.name}": path.stat().st_size for path in paths}
     search.open_folder(out, wanted, args.model, sizes)
     with FolderLock(out) as lock:
-        _fit_transform(data)
+        verbs.fitted_transform(data)  # once, before trials would do it side by side
         runner = TrialProcesses(args.parallel, lock)
         found = search.Search(out, wanted, str(data.resolve()), args.model, runner, args.parallel).run()
         result = report.write(out, wanted, args.data, args.model, found)
     print(report.as_text(result))
     print(f"pictures of what mattered: {out / report.PAGE}; all numbers: {out / report.RESULT}")
     return result
-
-
-def _fit_transform(data: pathlib.Path) -> None:
-    """Fits the transform once, before trials would do it side by side."""
-    from hrlrec_tf.data import schema, transform
-
-    if not (data / "transform").exists():
-        transform.fit(str(data / "train" / "*"), schema.read(str(data / "schema.pbtxt")), str(data / "transform"))
 
 
 VERB = Verb(

@@ -1,6 +1,7 @@
 import pathlib
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -143,3 +144,27 @@ def test_an_empty_split_is_refused(folder):
     (folder / "eval" / "sessions-0.tfrecord.gz").unlink()
     with pytest.raises(DataError, match="no session files"):
         requests.sample_requests(folder)
+
+
+def test_candidates_carry_item_counts_as_of_the_request():
+    """What `prepare` would give to a list of that time, not what the item's latest row carried."""
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame(
+        {
+            "timestamp": np.sort(rng.integers(0, 500_000, 300)),
+            "item": rng.integers(0, 12, 300),
+            "clicks": rng.integers(0, 2, 300),
+            "channel": "news",
+            "tags": "",
+            "item_click_rate": -1.0,
+            "item_log_impressions": -1.0,
+        }
+    )
+    rows["item_id"] = rows["item"].map("i{}".format)
+    rule = {"refresh_seconds": 60.0, "strength": 4.0, "prior_click_rate": 0.3}
+    found = requests.Catalogue(rows, 12, rule).candidates(400_000, ())
+    assert len(found) == 12
+    for candidate in found:
+        known = rows[(rows["item_id"] == candidate["item_id"]) & (rows["timestamp"] < 360_000)]
+        assert candidate["item_click_rate"] == pytest.approx((known["clicks"].sum() + 1.2) / (len(known) + 4))
+        assert candidate["item_log_impressions"] == pytest.approx(np.log1p(len(known)))
