@@ -29,7 +29,7 @@ ABLATIONS = {  # the rows of the paper's Table 4, and the supervised losses alon
     "no-attention": ("network.fields=dense",),
     "no-future": ("losses.gamma=0",),
     "no-similarity": ("losses.similarity=0",),
-    "no-ctr": ("losses.ctr=0",),
+    "no-ctr": ("losses.ctr=0", "losses.action_ctr=0"),
     "supervised": ("losses.channel=0", "losses.item=0"),
 }
 

@@ -107,6 +107,7 @@ class LossConfig:
     channel: float = 5.0  # eq. 18
     item: float = 5.0
     ctr: float = 1.0
+    action_ctr: float = 0.0  # with network.click_head=state: eq. 15 once more, on eq. 16 without the states
     similarity: float = 1.0
     action_noise: float = 0.01  # standard deviation; authors' code
     behaviour_cloning: float = 0.0  # MSE from action to the displayed item; in the authors' code only
@@ -117,7 +118,7 @@ class LossConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check_range(self, "gamma", 0.0, 1.0)
-        for name in ("beta", "channel", "item", "ctr", "similarity", "action_noise", "behaviour_cloning"):
+        for name in ("beta", "channel", "item", "ctr", "action_ctr", "similarity", "action_noise", "behaviour_cloning"):
             check_range(self, name, 0.0, 1e6)
         self._check_that_something_trains()
 
@@ -181,6 +182,14 @@ class Config:
     rewards: RewardConfig = dataclasses.field(default_factory=RewardConfig)
     losses: LossConfig = dataclasses.field(default_factory=LossConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        if self.losses.action_ctr and not (self.losses.ctr and self.network.click_head == "state"):
+            raise ConfigError(
+                f"losses.action_ctr is {self.losses.action_ctr}, which joins losses.ctr where network.click_head=state; "
+                f"got losses.ctr={self.losses.ctr} and network.click_head={self.network.click_head}: set "
+                "losses.action_ctr=0"
+            )
 
     @property
     def click_score(self) -> Literal["click", "q"]:
@@ -252,7 +261,7 @@ def preset(name: str) -> Config:
                 user_id=False,
             ),
             rewards=RewardConfig(combine="linear", biases=(0.0,) * 4, weights=(1.0, 0.1, 0.05, 0.05)),
-            losses=LossConfig(ctr=10.0),
+            losses=LossConfig(ctr=10.0, action_ctr=10.0),
             training=TrainingConfig(
                 batch_size=64,
                 learning_rate=1e-3,

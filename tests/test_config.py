@@ -110,6 +110,11 @@ class TestContradictions:
                 "nothing trains the item level's actor; .* and losses.item",
             ),
             (["losses.ctr=0", "losses.item=0"], "losses.ctr is 0, so Q predicts clicks, and losses.item is 0"),
+            (["losses.action_ctr=2"], "losses.action_ctr is 2.0, which joins .* network.click_head=linear: set"),
+            (
+                ["network.click_head=state", "losses.action_ctr=2", "losses.ctr=0"],
+                "losses.action_ctr is 2.0, .* got losses.ctr=0.0 and network.click_head=state",
+            ),
         ],
     )
     def test_refused(self, settings, message):
@@ -150,6 +155,7 @@ class TestRanges:
             ("losses.channel", -1.0, 1e7),
             ("losses.item", -1.0, 1e7),
             ("losses.ctr", -1.0, 1e7),
+            ("losses.action_ctr", -1.0, 1e7),
             ("losses.similarity", -1.0, 1e7),
             ("losses.action_noise", -1.0, 1e7),
             ("losses.behaviour_cloning", -1.0, 1e7),

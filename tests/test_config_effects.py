@@ -48,6 +48,7 @@ OTHER = {
     "losses.channel": 1.0,
     "losses.item": 1.0,
     "losses.ctr": 3.0,
+    "losses.action_ctr": 3.0,
     "losses.similarity": 3.0,
     "losses.action_noise": 0.5,
     "losses.behaviour_cloning": 1.0,
@@ -69,7 +70,10 @@ OTHER = {
 
 DEFAULT = tiny.config("training.actor_period=1", "training.target_period=1", "training.epochs=5", "training.patience=9")
 # A field that counts beside another one only.
-TOGETHER = {"network.channel_weight": {"channel_constraint": "soft"}}
+TOGETHER = {
+    "network.channel_weight": ["network.channel_constraint=soft"],
+    "losses.action_ctr": ["network.click_head=state"],
+}
 # Where neither the networks' outputs (section network) nor the losses (elsewhere) show a field.
 OBSERVERS = {
     "network.channel_constraint": "ranked",
@@ -196,11 +200,9 @@ def test_the_table_is_complete():
 @pytest.mark.parametrize("field", OTHER)
 def test_field(field, observe):
     section, name = field.split(".")
-    base = dataclasses.replace(getattr(DEFAULT, section), **TOGETHER.get(field, {}))
-    configs = [
-        dataclasses.replace(DEFAULT, **{section: each})
-        for each in (base, dataclasses.replace(base, **{name: OTHER[field]}))
-    ]
+    base = DEFAULT.override(TOGETHER.get(field, []))
+    other = dataclasses.replace(getattr(base, section), **{name: OTHER[field]})
+    configs = [base, dataclasses.replace(base, **{section: other})]
     observer = OBSERVERS.get(field) or ("outputs" if section == "network" else "losses")
     before, after = (observe(observer, config.to_json()) for config in configs)
     assert any(not _same(before[key], after[key]) for key in before)

@@ -80,7 +80,7 @@ class TestFinishedRun:
             f"{level}_{name}"
             for level in ("channel", "item")
             for name in (
-                *("critic_loss", "actor_loss", "click_loss", "similarity_loss", "cloning_loss"),
+                *("critic_loss", "actor_loss", "click_loss", "action_click_loss", "similarity_loss", "cloning_loss"),
                 *("q_mean", "return_mean", "overestimation", "q_return_correlation", "dead_share"),
                 "smallest_q_mean",
                 *("nearest_item_distance", *(f"{part}_gradient_norm" for part in parts)),

@@ -23,6 +23,7 @@ _LEVELS = {"channel": "channel selector", "item": "item recommender"}
 _LOSSES = {
     "critic_loss": "critic loss",
     "click_loss": "click loss",
+    "action_click_loss": "click loss on the action alone",
     "similarity_loss": "similarity loss",
     "cloning_loss": "cloning loss",
     "actor_loss": "actor loss",

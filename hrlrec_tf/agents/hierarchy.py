@@ -110,13 +110,17 @@ class HrlRecAgent(tf_agent.TFAgent):
         every_batch, actors, metrics = tf.constant(0.0), tf.constant(0.0), dict[str, tf.Tensor]()
         for level, agent in self.levels.items():
             parts = agent.level_losses(experience, embedded, target_embedded, training)
-            logits = self.model.levels[level].click_head(parts.actions, embedded.items, parts.states)
+            head = self.model.levels[level].click_head
+            logits = head(parts.actions, embedded.items, parts.states)
             click = losses.click_loss(logits, experience.clicks, experience.valid)
+            action_logits = head.action_logits(parts.actions, embedded.items)
+            action_click = losses.click_loss(action_logits, experience.clicks, experience.valid)
             similarity, nearest = self._similarity(level, parts.actions, embedded, experience.valid)
             scalars = {
                 "critic_loss": parts.critic,
                 "actor_loss": parts.actor,
                 "click_loss": click,
+                "action_click_loss": action_click,
                 "similarity_loss": similarity,
                 "cloning_loss": parts.cloning,
                 "nearest_item_distance": 1 - nearest,
@@ -129,7 +133,7 @@ class HrlRecAgent(tf_agent.TFAgent):
             }
             metrics |= {f"{level}_{name}": value for name, value in scalars.items()}
             every_batch += self._level_weight(level) * parts.critic + weights.behaviour_cloning * parts.cloning
-            every_batch += weights.ctr * click + weights.similarity * similarity
+            every_batch += weights.ctr * click + weights.action_ctr * action_click + weights.similarity * similarity
             actors += self._level_weight(level) * weights.beta * parts.actor
         every_batch += self._config.training.embedding_l2 * self._embedding_norm(embedded, experience.valid)
         pool = tf.reduce_sum(tf.cast(experience.valid > 0, tf.float32))

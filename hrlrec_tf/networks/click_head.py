@@ -58,21 +58,24 @@ class ClickHead(tf.keras.layers.Layer):
         super().build(shape)
 
     def call(self, actions: tf.Tensor, items: tf.Tensor, states: tf.Tensor | None = None) -> tf.Tensor:
+        logits = self.action_logits(actions, items)
+        if self.form != "state":
+            return logits
+        if states is None:
+            raise ConfigError("ClickHead: form state needs the states, got none; pass states=, or choose interaction")
+        states, items = tf.cast(states, self.variable_dtype), tf.cast(items, self.variable_dtype)
+        inputs = (states, items, self.item_filter(states) * items)
+        hidden = sum(dense(values) for dense, values in zip(self.hidden, inputs, strict=True))
+        return logits + tf.squeeze(self.hidden_weights(tf.nn.relu(hidden)), axis=-1)
+
+    def action_logits(self, actions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """What actions and items say without the states, in a layer that was called before: [...]."""
         actions, items = tf.cast(actions, self.variable_dtype), tf.cast(items, self.variable_dtype)
         check_same_width("ClickHead", actions=actions, items=items)
         logits = tf.squeeze(self.action_weights(actions) + self.item_weights(items), axis=-1)
-        if self.form != "linear":
-            logits += self.scale * tf.reduce_sum(actions * items, axis=-1)
-        if self.form == "state":
-            if states is None:
-                raise ConfigError(
-                    "ClickHead: form state needs the states, got none; pass states=, or choose interaction"
-                )
-            states = tf.cast(states, self.variable_dtype)
-            inputs = (states, items, self.item_filter(states) * items)
-            hidden = sum(dense(values) for dense, values in zip(self.hidden, inputs, strict=True))
-            logits += tf.squeeze(self.hidden_weights(tf.nn.relu(hidden)), axis=-1)
-        return logits
+        if self.form == "linear":
+            return logits
+        return logits + self.scale * tf.reduce_sum(actions * items, axis=-1)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "form": self.form}

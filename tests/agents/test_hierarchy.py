@@ -46,6 +46,7 @@ def test_who_learns_from_which_loss(make_agent, experience):
             "actor": {f"{level} actor"},
             "cloning": state | {f"{level} actor"},
             "click": state | {f"{level} actor", f"{level} click_head"},
+            "action_click": state | {f"{level} actor", f"{level} click_head"},
             "similarity": state | {f"{level} actor"},
         }
         for loss, parts in expected.items():

@@ -33,6 +33,17 @@ def test_logit(head):
     np.testing.assert_allclose(head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_what_the_action_says_alone(head):
+    """Without the states, in all forms; the whole logit where there are none in it."""
+    alone = head.action_logits(tf.constant(ACTIONS), tf.constant(ITEMS))
+    whole = head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES)
+    if head.form == "state":
+        assert np.abs(alone - whole).max() > 0.01
+        head.hidden_weights.kernel.assign(tf.zeros_like(head.hidden_weights.kernel))
+        whole = head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES)
+    np.testing.assert_allclose(alone, whole, rtol=1e-6)
+
+
 def test_the_state_form_needs_states():
     with pytest.raises(ConfigError, match="form state needs the states, got none"):
         ClickHead("state")(ACTIONS, ITEMS)
