@@ -43,7 +43,8 @@ class NetworkConfig:
     click_head: Literal["linear", "interaction", "state"] = "linear"
     channel_constraint: Literal["hard", "soft"] = "hard"  # at ranking: Sec. 3.3, or retrieval.select_softly
     channel_weight: float = 1.0  # of the channel selector's wish under the soft constraint
-    user_id: bool = True  # the user's id as a profile feature
+    # The user's id as a profile feature. Sec. 3.2 has "long-term profiles"; under a split by time an id is learnt by heart.
+    user_id: bool = False
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -258,7 +259,6 @@ def preset(name: str) -> Config:
                 critic_head="linear",
                 critic_form="interaction",
                 click_head="state",
-                user_id=False,
             ),
             rewards=RewardConfig(combine="linear", biases=(0.0,) * 4, weights=(1.0, 0.1, 0.05, 0.05)),
             losses=LossConfig(ctr=10.0, action_ctr=10.0),

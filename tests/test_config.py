@@ -191,7 +191,7 @@ class TestOverride:
                 "training.epochs=3",
                 "network.action_space=l2",
                 'network.critic_head="linear"',
-                "network.user_id=false",
+                "network.user_id=true",
                 "rewards.biases=[1, 1, 1, 1]",
             ]
         )
@@ -199,7 +199,7 @@ class TestOverride:
         assert (config.network.action_space, config.network.critic_head, config.network.user_id) == (
             "l2",
             "linear",
-            False,
+            True,
         )
         assert config.rewards.biases == (1.0, 1.0, 1.0, 1.0)
         assert Config().losses.gamma == 0.3  # the original stands

@@ -37,7 +37,7 @@ OTHER = {
     "network.click_head": "interaction",
     "network.channel_constraint": "soft",
     "network.channel_weight": 0.0,
-    "network.user_id": False,
+    "network.user_id": True,
     "rewards.combine": "linear",
     "rewards.biases": (0.5, 1.0, 1.0, 1.0),
     "rewards.weights": (1.0, 0.2, 0.1, 0.5),
