@@ -48,8 +48,9 @@ EXTRAS = {
 }
 VERBS = {
     "benchmark": "hrlrec_tf.benchmark.verb:VERB",
+    "compare": "hrlrec_tf.evaluation.verb:COMPARE",
     "doctor": "hrlrec_tf.doctor:VERB",
-    "evaluate": "hrlrec_tf.verbs:EVALUATE",
+    "evaluate": "hrlrec_tf.evaluation.verb:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",
     "prepare": "hrlrec_tf.data.verb:VERB",
     "quickstart": "tfx_pipeline.verb:VERB",

@@ -4,7 +4,7 @@
     python -m benchmarks.quality list
 
 A cell is a preset with some settings; `--cells` chooses cells by name. RUNS gets, per cell and seed, a model folder
-models/CELL-SEED, the scored test rows predictions/CELL-SEED.parquet (for `benchmarks.compare`), the metrics
+models/CELL-SEED, the scored test rows predictions/CELL-SEED.parquet (for `hrlrec compare`), the metrics
 results/CELL-SEED.json and the output logs/CELL-SEED.log. A cell that has its metrics is not run again, one that was
 killed goes on from its last checkpoint.
 """

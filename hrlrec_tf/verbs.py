@@ -1,15 +1,12 @@
-"""The verbs `train`, `evaluate` and `export`."""
+"""The verbs `train` and `export`, and what all verbs on sessions need."""
 
 import argparse
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MODELS = ("hrl-rec",)
 
@@ -45,45 +42,6 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
     auc = result.get("validation_auc", float("nan"))
     print(f"model in {args.out}: validation AUC {auc:.4f}, {result['epochs']} epochs")
     return result
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="DIR", help="model folder of `hrlrec train`")
-    parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
-    parser.add_argument("--split", default="eval", choices=("train", "validation", "eval"))
-    parser.add_argument("--base", metavar="DIR", help="model folder to compare with (RelaImpr)")
-    parser.add_argument("--predictions", metavar="FILE", help="also write the scored rows here, as Parquet")
-
-
-def _evaluate(args: argparse.Namespace) -> Mapping[str, Any]:
-    from hrlrec_tf import training
-    from hrlrec_tf.evaluation import metrics, predictions, scoring
-
-    files = session_files(session_folder(args.data), args.split)
-
-    def score(model: str) -> "pd.DataFrame":
-        network, reader, _ = training.load(model)
-        return scoring.score_sessions(network, reader, files)
-
-    rows = score(args.model)
-    if args.predictions:
-        predictions.write(args.predictions, rows)
-    result = dict(metrics.click_metrics(rows))
-    if args.base:
-        result["base_auc"] = metrics.click_metrics(score(args.base))["auc"]
-        result["rela_impr"] = metrics.rela_impr(result["auc"], result["base_auc"])
-    _print_metrics(result)
-    return result
-
-
-def _print_metrics(result: Mapping[str, Any]) -> None:
-    for name in ("rows", "click_rate", "auc", "gauc", "log_loss", "calibration", "base_auc", "rela_impr"):
-        if name in result:
-            value = result[name]
-            print(f"{name:<12} {value:,}" if isinstance(value, int) else f"{name:<12} {value:.4f}")
-    for slices in ("channel", "position"):
-        for key, value in result[f"auc_by_{slices}"].items():
-            print(f"auc {slices} {key:<14} {value:.4f}")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -134,12 +92,6 @@ TRAIN = Verb(
     example="hrlrec train --data sessions --out model --preset best --set training.epochs=10",
     add_arguments=_add_train,
     run=_train,
-)
-EVALUATE = Verb(
-    help="click prediction metrics of a trained model",
-    example="hrlrec evaluate --model model --data sessions",
-    add_arguments=_add_evaluate,
-    run=_evaluate,
 )
 EXPORT = Verb(
     help="write a trained model as the next served version",
