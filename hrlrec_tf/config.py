@@ -11,11 +11,11 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from hrlrec_tf.errors import ConfigError
-from hrlrec_tf.settings import build, check_choices, check_range, parse_value
+from hrlrec_tf.settings import Sections, build_sections, check_choices, check_range
 
 Weights = tuple[float, float, float, float]
 REWARDS = ("click", "dwell", "diversity", "novelty")
@@ -176,7 +176,7 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Sections):
     """All settings of one training run; `Config()` is the preset `paper`."""
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
@@ -197,42 +197,10 @@ class Config:
         """What predicts clicks: the click heads, or Q where no loss trains them (Table 4, "- L_c")."""
         return "click" if self.losses.ctr else "q"
 
-    def override(self, settings: Sequence[str]) -> "Config":
-        """Applies `SECTION.FIELD=VALUE` settings, VALUE in JSON (a bare word is a string).
-
-        Raises:
-          ConfigError: a setting names no field, or its value is outside the field's range or type.
-        """
-        sections = self.to_dict()
-        for setting in settings:
-            key, equals, text = setting.partition("=")
-            section, dot, field = key.partition(".")
-            if not equals or not dot:
-                raise ConfigError(f"setting {setting!r} is not SECTION.FIELD=VALUE, for instance losses.gamma=0.5")
-            if section not in sections or field not in sections[section]:
-                known = ", ".join(f"{name}.{key}" for name, fields in sections.items() for key in fields)
-                raise ConfigError(f"setting {key!r} is unknown; known: {known}")
-            sections[section][field] = parse_value(text)
-        return Config.from_dict(sections)
-
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Plain nested dictionaries, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        """Stable JSON text."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-
     @classmethod
     def from_dict(cls, sections: Mapping[str, Mapping[str, Any]]) -> "Config":
         """Inverse of `to_dict`. Absent fields take their default; unknown ones raise ConfigError."""
-        kinds = typing.get_type_hints(cls)
-        built = {}
-        for section, fields in sections.items():
-            if section not in kinds:
-                raise ConfigError(f"section {section!r} is unknown; known: {', '.join(kinds)}")
-            built[section] = build(section, kinds[section], fields)
-        return cls(**built)
+        return cls(**build_sections(typing.get_type_hints(cls), sections))
 
     @classmethod
     def from_json(cls, text: str) -> "Config":

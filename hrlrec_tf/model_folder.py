@@ -9,16 +9,16 @@ import json
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from hrlrec_tf import cli
-from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema as schemas
 from hrlrec_tf.errors import ModelError
+from hrlrec_tf.settings import Sections
 
 CONFIG, RESULT = "config.json", "result.json"
 _METRICS, _EVENTS = "metrics.jsonl", "logs"
@@ -26,19 +26,20 @@ _METRICS, _EVENTS = "metrics.jsonl", "logs"
 
 def open_folder(
     folder: pathlib.Path,
-    config: Config,
+    config: Sections,
     train_files: Sequence[str],
     schema: schema_pb2.Schema,
     transform_dir: str,
     resume: bool,
+    model: str,
 ) -> pathlib.Path:
-    """Makes the model folder, or checks that an unfinished one can be resumed.
+    """Makes the folder of a named model, or checks that an unfinished one can be resumed.
 
     Raises:
       ModelError: the folder holds a finished model, one of other settings or sessions, or other files.
     """
     sessions = {pathlib.Path(file).name: tf.io.gfile.stat(file).length for file in train_files}
-    settings = {"model": "hrl-rec", "config": config.to_dict(), "sessions": sessions}
+    settings = {"model": model, "config": config.to_dict(), "sessions": sessions}
     if (folder / RESULT).exists():
         raise ModelError(f"{folder} holds a finished model; choose another --out or remove it")
     begun = read_settings(folder)
@@ -71,6 +72,27 @@ def read_settings(folder: pathlib.Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return settings if isinstance(settings, dict) and set(settings) == {"model", "config", "sessions"} else None
+
+
+def finished_settings(folder: pathlib.Path, models: Collection[str]) -> dict[str, Any]:
+    """What `config.json` of a finished model folder holds.
+
+    Args:
+      folder: of a model.
+      models: names of the models that will do.
+
+    Raises:
+      ModelError: the folder holds no finished model, or one of another name.
+    """
+    settings = read_settings(folder)
+    if settings is None or not (folder / RESULT).exists():
+        raise ModelError(f"{folder} holds no finished model; run hrlrec train with --out {folder}, or --resume it")
+    if settings["model"] not in models:
+        raise ModelError(
+            f"{folder} holds the model {settings['model']}, which this does not work with; name a folder of "
+            f"{', '.join(models)}"
+        )
+    return settings
 
 
 def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:

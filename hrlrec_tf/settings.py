@@ -1,11 +1,57 @@
 """Checked settings: dataclasses from plain values, as JSON and the command line give them."""
 
+import dataclasses
 import json
 import typing
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from hrlrec_tf.errors import ConfigError
+
+S = TypeVar("S", bound="Sections")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sections:
+    """Base of frozen dataclasses whose fields are sections of settings, each a dataclass itself."""
+
+    def override(self: S, settings: Sequence[str]) -> S:
+        """Applies `SECTION.FIELD=VALUE` settings, VALUE in JSON (a bare word is a string).
+
+        Raises:
+          ConfigError: a setting names no field, or its value is outside the field's range or type.
+        """
+        sections = self.to_dict()
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            section, dot, field = key.partition(".")
+            if not equals or not dot:
+                raise ConfigError(f"setting {setting!r} is not SECTION.FIELD=VALUE, for instance training.seed=1")
+            if section not in sections or field not in sections[section]:
+                known = ", ".join(f"{name}.{key}" for name, fields in sections.items() for key in fields)
+                raise ConfigError(f"setting {key!r} is unknown; known: {known}")
+            sections[section][field] = parse_value(text)
+        return type(self)(**build_sections(self.kinds(), sections))
+
+    def kinds(self) -> dict[str, type]:
+        """Section -> its dataclass."""
+        return {field.name: type(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain nested dictionaries, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Stable JSON text."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def build_sections(kinds: Mapping[str, type], sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The dataclass of each section given; raises ConfigError for an unknown section, and as `build` does."""
+    for section in sections:
+        if section not in kinds:
+            raise ConfigError(f"section {section!r} is unknown; known: {', '.join(kinds)}")
+    return {section: build(section, kinds[section], fields) for section, fields in sections.items()}
 
 
 def build(section: str, kind: type, fields: Mapping[str, Any]) -> Any:
@@ -49,7 +95,7 @@ def check_range(config: Any, field: str, low: float, high: float) -> None:
 def _coerce(name: str, hint: Any, value: Any) -> Any:
     """Checks `value` against a field's type; JSON's lists become tuples and whole numbers floats."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if hint is bool and isinstance(value, bool):
+    if hint in (bool, str) and isinstance(value, hint):
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value

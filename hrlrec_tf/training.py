@@ -30,6 +30,7 @@ from hrlrec_tf.evaluation.scoring import score_sessions
 from hrlrec_tf.model_folder import MetricsLog
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 
+MODEL = "hrl-rec"
 _RETURN_BATCHES = 20  # from which the mean return is estimated that the critics start at
 _CHECK_BATCHES = 20  # between looks at the metrics, for each makes the host wait for the device
 
@@ -63,13 +64,13 @@ def train(
       DataError: no sessions. ModelError: `out` holds a finished model, or one of other settings.
       TrainingError: a loss is NaN or infinite, or a critic has died.
     """
-    folder = model_folder.open_folder(pathlib.Path(out), config, train_files, schema, transform_dir, resume)
+    folder = model_folder.open_folder(pathlib.Path(out), config, train_files, schema, transform_dir, resume, MODEL)
     tf.keras.utils.set_random_seed(config.training.seed)
     run = _Run(config, SessionReader(schema, str(folder / "transform")), folder, train_files, validation_files)
     run.start()
     while run.epoch < config.training.epochs and run.stale_epochs < config.training.patience:
         run.train_epoch(progress)
-    result = {"model": "hrl-rec", "epochs": run.epoch, "batches": int(run.agent.train_step_counter), **run.best}
+    result = {"model": MODEL, "epochs": run.epoch, "batches": int(run.agent.train_step_counter), **run.best}
     cli.write_json(folder / model_folder.RESULT, result)
     return result
 
@@ -78,12 +79,10 @@ def load(model_dir: str) -> tuple[HrlRecNetwork, SessionReader, Config]:
     """The best networks of a model folder, with the reader of its sessions.
 
     Raises:
-      ModelError: the folder holds no finished model.
+      ModelError: the folder holds no finished HRL-Rec.
     """
     folder = pathlib.Path(model_dir)
-    settings = model_folder.read_settings(folder)
-    if settings is None or not (folder / model_folder.RESULT).exists():
-        raise ModelError(f"{folder} holds no finished model; run hrlrec train with --out {folder}, or --resume it")
+    settings = model_folder.finished_settings(folder, [MODEL])
     config = Config.from_dict(settings["config"])
     reader = SessionReader(schemas.read(str(folder / "schema.pbtxt")), str(folder / "transform"))
     network = build_network(config, reader)

@@ -31,6 +31,16 @@ def log2_bucket(values: tf.Tensor, buckets: int) -> tf.Tensor:
     return tf.cast(tf.minimum(magnitude + 1e-6, buckets - 1), tf.int32)  # an infinity has no int32 to be cast to
 
 
+def hour_of_day(timestamp: tf.Tensor) -> tf.Tensor:
+    """0 to 23, UTC, of ms UTC; same shape."""
+    return timestamp // 3_600_000 % 24
+
+
+def weekday(timestamp: tf.Tensor) -> tf.Tensor:
+    """0 (Monday) to 6, UTC, of ms UTC; same shape."""
+    return (timestamp // _DAY_MS + _EPOCH_WEEKDAY) % 7
+
+
 def feedback_ids(clicks: tf.Tensor, dwell_seconds: tf.Tensor) -> tf.Tensor:
     """Feedback of a history row as one id: not clicked, or clicked with a dwell bucket: int32, same shape."""
     clicked = _CLICKED + log2_bucket(dwell_seconds, DWELL_BUCKETS)
@@ -129,8 +139,8 @@ class SessionEmbedding(tf.keras.layers.Layer):
         return self.row_contexts(
             {
                 "position": tf.clip_by_value(position, 0, self.spec.list_length + 1),
-                "hour": timestamp // 3_600_000 % 24,
-                "weekday": (timestamp // _DAY_MS + _EPOCH_WEEKDAY) % 7,
+                "hour": hour_of_day(timestamp),
+                "weekday": weekday(timestamp),
                 "gap": log2_bucket(gap_seconds, GAP_BUCKETS),
             }
         )

@@ -1,0 +1,1 @@
+"""What HRL-Rec is compared with."""

@@ -1,0 +1,83 @@
+"""The models by name: settings, training and opening, so that no verb asks which model it has.
+
+Modules that need TensorFlow are imported when they are used: `--help` lists the names.
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+from hrlrec_tf import config
+from hrlrec_tf.baselines.ctr import config as ctr_config
+from hrlrec_tf.baselines.ctr.config import CtrConfig
+from hrlrec_tf.config import Config
+from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.settings import Sections
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from hrlrec_tf.data.input import Batch, SessionReader
+
+    Scorer = Callable[[Batch], dict[str, tf.Tensor]]
+
+NAMES = (*ctr_config.MODELS, "hrl-rec")
+
+
+def settings(model: str, preset: str | None = None) -> Sections:
+    """A model's settings before any of the user's.
+
+    Args:
+      model: one of NAMES.
+      preset: `paper` or `best`; None: `best` where the model has presets.
+
+    Raises:
+      ConfigError: the model or the preset is unknown, or the model has no presets.
+    """
+    if model == "hrl-rec":
+        return config.preset(preset or "best")
+    if model not in NAMES:
+        raise ConfigError(f"model {model!r} is unknown; choose one of {', '.join(NAMES)}")
+    if preset is not None:
+        raise ConfigError(f"{model} has no presets, got preset {preset!r}; leave it out (presets belong to hrl-rec)")
+    return ctr_config.default(model)
+
+
+def train(
+    model: str,
+    config: Sections,
+    schema: "schema_pb2.Schema",
+    transform_dir: str,
+    train_files: Sequence[str],
+    validation_files: Sequence[str],
+    out: str,
+    resume: bool = False,
+    progress: bool = True,
+) -> Mapping[str, object]:
+    """Trains a model under `settings(model)` or an override of them; arguments and errors: `training.train`."""
+    rest = (schema, transform_dir, train_files, validation_files, out)
+    if model == "hrl-rec":
+        from hrlrec_tf import training
+
+        return training.train(cast(Config, config), *rest, resume=resume, progress=progress)
+    from hrlrec_tf.baselines.ctr import training as ctr_training
+
+    return ctr_training.train(model, cast(CtrConfig, config), *rest, resume=resume, progress=progress)
+
+
+def load(model_dir: str) -> tuple["Scorer", "SessionReader", Sections]:
+    """The model of a finished folder, whichever it is, with the reader of its sessions and its settings.
+
+    Returns:
+      The model is called with a batch of transformed sessions and returns `click_probability` [B, T]; HRL-Rec also
+      `q_channel` and `q_item`.
+
+    Raises:
+      ModelError: the folder holds no finished model.
+    """
+    from hrlrec_tf import model_folder, training
+    from hrlrec_tf.baselines.ctr import training as ctr_training
+
+    name = model_folder.finished_settings(pathlib.Path(model_dir), NAMES)["model"]
+    return training.load(model_dir) if name == "hrl-rec" else ctr_training.load(model_dir)
