@@ -56,6 +56,7 @@ VERBS = {
     "quickstart": "tfx_pipeline.verb:VERB",
     "rank": "serving.verbs:RANK",
     "report": "hrlrec_tf.experiments.verb:VERB",
+    "reproduce": "hrlrec_tf.experiments.reproduce_verb:VERB",
     "serve": "serving.verbs:SERVE",
     "simulate": "hrlrec_tf.simulator.verb:VERB",
     "train": "hrlrec_tf.verbs:TRAIN",

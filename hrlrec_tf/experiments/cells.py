@@ -9,6 +9,7 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -125,6 +126,12 @@ class Run:
                 what = "made from other sessions" if name == "sessions" else f"of {name} {found.get(name)!r}"
                 raise ConfigError(f"{file} is {what}, not {value!r}; choose another --out or remove the file")
         return found
+
+    @property
+    def train_seconds(self) -> float:
+        """How long a finished run trained; NaN where it is not known."""
+        seconds = (self.result() or {}).get("train_seconds")
+        return float(seconds) if isinstance(seconds, (int, float)) else math.nan
 
     def execute(self) -> dict[str, object]:
         """Trains and evaluates; returns what results/*.json then holds. Raises TrainingError where a verb fails."""

@@ -37,7 +37,10 @@ def _auc(result: Mapping[str, Any]) -> Chart:
     """AUC of each row."""
     rows = result["rows"]
     marked = next(i for i, row in enumerate(rows) if row["model"] == result["reference"])
-    table = [(row["label"], formatting.number(row["auc"], 4), exhibit_text.interval(row["auc_low"], row["auc_high"])) for row in rows]
+    table = [
+        (row["label"], formatting.number(row["auc"], 4), exhibit_text.interval(row["auc_low"], row["auc_high"]))
+        for row in rows
+    ]
     svg = interval_charts.row_chart("auc", _alt("AUC", table), [row["label"] for row in rows], _intervals(rows), marked)
     return Chart("AUC on the test rows", _SEEDS, svg, ("model", "AUC", "95 % over seeds"), table)
 
@@ -46,7 +49,8 @@ def _improvement(result: Mapping[str, Any]) -> Chart:
     """RelaImpr of each row beside the paper's."""
     rows = [row for row in result["rows"] if row["model"] != result["base"]]
     table = [
-        (row["label"], exhibit_text.relative(row["rela_impr"]), exhibit_text.relative(row["paper_rela_impr"])) for row in rows
+        (row["label"], exhibit_text.relative(row["rela_impr"]), exhibit_text.relative(row["paper_rela_impr"]))
+        for row in rows
     ]
     svg = charts.bar_chart(
         "rela-impr",
@@ -75,7 +79,9 @@ def _panel(result: Mapping[str, Any], panel: str) -> Chart:
     svg = interval_charts.point_chart(
         name, _alt(f"AUC by {panel}", table), [row["x"] for row in rows], _intervals(rows), panel, marked
     )
-    return Chart(f"AUC by {panel}", f"{_SEEDS} Marked: the preset's own value.", svg, (panel, "AUC", "95 % over seeds"), table)
+    return Chart(
+        f"AUC by {panel}", f"{_SEEDS} Marked: the preset's own value.", svg, (panel, "AUC", "95 % over seeds"), table
+    )
 
 
 def _intervals(rows: Sequence[Mapping[str, Any]]) -> list[Interval]:

@@ -39,7 +39,9 @@ def markdown(result: Mapping[str, Any]) -> str:
     widths = [max(len(row[i]) for row in shown) for i in range(len(kept))]
     head, *body = (_line(row, widths) for row in shown)
     rule = "|" + "|".join(f" {'-' * width} " for width in widths) + "|"
-    notes = [f"- {sentence}" for sentence in (*result["verdict"], *map(_left_out, result["left_out"]), *_failed(result))]
+    notes = [
+        f"- {sentence}" for sentence in (*result["verdict"], *map(_left_out, result["left_out"]), *_failed(result))
+    ]
     title = f"{result['title']}: {result['test_rows']:,} rows of {result['test_users']:,} users"
     return "\n".join([title, "", head, rule, *body, "", *notes])
 

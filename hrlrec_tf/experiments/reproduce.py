@@ -1,6 +1,5 @@
 """Trains what an exhibit needs and puts its figures together."""
 
-import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,8 @@ import numpy as np
 
 from hrlrec_tf import model_folder
 from hrlrec_tf.errors import TrainingError
-from hrlrec_tf.evaluation import comparison, evaluator
+from hrlrec_tf.evaluation import comparison
+from hrlrec_tf.evaluation.options import Options
 from hrlrec_tf.experiments import cells
 from hrlrec_tf.experiments.cells import Run, Sessions
 from hrlrec_tf.experiments.exhibit import Exhibit, Row
@@ -53,11 +53,13 @@ def reproduce(
         {name: [run.predictions for run in done] for name, done in finished.items() if done},
         exhibit.base,
         [exhibit.reference],
-        options=evaluator.Options(replicates=replicates),
+        options=Options(replicates=replicates),
     )
     figures = {each["model"]: each for each in found["models"]}
     pairs = {each["other"]: each for each in found["pairs"]}
-    rows = [_row(row, figures.get(row.cell.name), pairs.get(row.cell.name), finished[row.cell.name]) for row in exhibit.rows]
+    rows = [
+        _row(row, figures.get(row.cell.name), pairs.get(row.cell.name), finished[row.cell.name]) for row in exhibit.rows
+    ]
     return {
         "exhibit": exhibit.name,
         "title": exhibit.title,
@@ -96,7 +98,7 @@ def _row(
         "p_value": pair.get("p_holm"),
         "paper_auc": row.published.auc if row.published else None,
         "paper_rela_impr": row.published.rela_impr if row.published else None,
-        "train_seconds": _mean([run.result()["train_seconds"] for run in runs]),
+        "train_seconds": _mean([run.train_seconds for run in runs]),
         **{name: _mean([_panel_figure(run, name) for run in runs]) for name in _PANEL},
     }
     return {

@@ -31,7 +31,9 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     if args.jobs is not None and not 1 <= args.jobs <= 256:
         raise ConfigError(f"--jobs must be from 1 to 256: got {args.jobs}")
     if args.history and args.exhibit != "table2":
-        raise ConfigError(f"--history gives the baselines of table2 pooled history; {args.exhibit} has none: leave it out")
+        raise ConfigError(
+            f"--history gives the baselines of table2 pooled history; {args.exhibit} has none: leave it out"
+        )
 
     from hrlrec_tf.experiments import cells, exhibit_page, exhibit_text, report, reproduce
 
