@@ -24,12 +24,12 @@ from hrlrec_tf.experiments import formatting
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
-_WIDTH, HEIGHT = 4.6, 2.7  # inches, of 72 units
+_WIDTH, _HEIGHT = 4.6, 2.7  # inches, of 72 units
 _ROW = 0.24  # inches per bar
 _X_TICKS = 8
 _X_LABELS = 10
 _X_CHARACTERS = 48  # that fit side by side
-STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
+_STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 _LEGEND_LETTERS = 34  # in one line of a legend; more make it two columns
 _LABEL = 22  # characters of a bar's label
 _DASHES = ("solid", (0, (4, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
@@ -111,10 +111,10 @@ def line_chart(
     drawable = [line for line in series if line.drawable]
     if not drawable:
         return ""
-    with drawing(HEIGHT) as (figure, axes):
+    with _drawing(_HEIGHT) as (figure, axes):
         for line in drawable:
             style = _DASHES[line.dash % len(_DASHES)]
-            axes.plot(x, line.values, color=line.ink.value[0], linestyle=style, marker="o", label=short(line.name))
+            axes.plot(x, line.values, color=line.ink.value[0], linestyle=style, marker="o", label=_short(line.name))
         if reference is not None and math.isfinite(reference.value):
             axes.axhline(reference.value, color=Ink.TEXT.value[0], linewidth=0.8, linestyle=(0, (1, 2)))
             axes.annotate(
@@ -127,11 +127,11 @@ def line_chart(
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
         else:
-            axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS, min_n_ticks=3))
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
         axes.grid(axis="y")
         axes.margins(x=0.04, y=0.12)
-        legend(figure, drawable)
-        return to_svg(figure, name, alt)
+        _legend(figure, drawable)
+        return _svg(figure, name, alt)
 
 
 def bar_chart(
@@ -164,7 +164,7 @@ def bar_chart(
         return ""
     rows = np.arange(len(labels))
     thickness = 0.72 / len(drawable)
-    with drawing(0.75 + len(labels) * (_ROW * len(drawable) + 0.08)) as (figure, axes):
+    with _drawing(0.75 + len(labels) * (_ROW * len(drawable) + 0.08)) as (figure, axes):
         for i, bars in enumerate(drawable):
             values = np.asarray(bars.values, dtype=float)
             centers = rows + (i - (len(drawable) - 1) / 2) * thickness
@@ -179,15 +179,15 @@ def bar_chart(
             axes.annotate(
                 reference.name, (reference.value, 1), (0, 3), ("data", "axes fraction"), "offset points", ha="center"
             )
-        axes.set_yticks(rows, [short(label) for label in labels])
+        axes.set_yticks(rows, [_short(label) for label in labels])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS, min_n_ticks=3))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
         axes.grid(axis="x")
         axes.margins(x=0.04, y=0.03)
-        legend(figure, drawable)
-        return to_svg(figure, name, alt)
+        _legend(figure, drawable)
+        return _svg(figure, name, alt)
 
 
 def scatter_chart(
@@ -219,7 +219,7 @@ def scatter_chart(
     """
     if not len(x):
         return ""
-    with drawing(HEIGHT) as (figure, axes):
+    with _drawing(_HEIGHT) as (figure, axes):
         axes.plot(x, y, "o", color=Ink.FIRST.value[0], markersize=5, alpha=0.55, markeredgewidth=0)
         if curve:
             places, levels = zip(*curve, strict=True)
@@ -231,7 +231,7 @@ def scatter_chart(
         axes.set_xlabel(x_label)
         if labels is not None:
             shown = range(0, len(labels), math.ceil(len(labels) / _X_LABELS))
-            axes.set_xticks(shown, [short(labels[i]) for i in shown])
+            axes.set_xticks(shown, [_short(labels[i]) for i in shown])
             if sum(len(labels[i]) for i in shown) > _X_CHARACTERS:
                 axes.tick_params(axis="x", labelrotation=20)
             axes.set_xlim(-0.6, len(labels) - 0.4)
@@ -240,10 +240,10 @@ def scatter_chart(
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS, min_n_ticks=3))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
         axes.grid(axis="y")
         axes.margins(x=0.04, y=0.12)
-        return to_svg(figure, name, alt)
+        return _svg(figure, name, alt)
 
 
 _STYLE = {
@@ -270,7 +270,7 @@ _STYLE = {
 
 
 @contextlib.contextmanager
-def drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
+def _drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
     """A styled figure of one set of axes; it must be written within the context."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # Which glyphs Matplotlib's own font has does not matter: the page's font draws the text.
@@ -281,15 +281,14 @@ def drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, axes
 
 
-def legend(figure: Figure, series: Sequence[Series]) -> None:
-    """Names of the series above the picture, where there are several."""
+def _legend(figure: Figure, series: Sequence[Series]) -> None:
     if len(series) > 1:
-        letters = sum(len(short(each.name)) for each in series)
+        letters = sum(len(_short(each.name)) for each in series)
         columns = len(series) if letters <= _LEGEND_LETTERS else 2
         figure.legend(loc="outside upper left", ncols=columns, borderaxespad=0.2, handlelength=1.6)
 
 
-def to_svg(figure: Figure, name: str, alt: str) -> str:
+def _svg(figure: Figure, name: str, alt: str) -> str:
     """The figure as an `svg` element whose ids are unique in a page and whose colours are the page's."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -318,7 +317,6 @@ def _adapt(element: ElementTree.Element, name: str) -> None:
             element.set(key, value)
 
 
-def short(label: str) -> str:
-    """A label on one line, cut where it is too long."""
+def _short(label: str) -> str:
     words = " ".join(formatting.text(label).split())
     return words if len(words) <= _LABEL else f"{words[: _LABEL - 1]}…"
