@@ -6,7 +6,7 @@ from typing import Any
 
 from hrlrec_tf.benchmark import worker
 from hrlrec_tf.experiments import charts
-from hrlrec_tf.experiments.charts import Ink, Series
+from hrlrec_tf.experiments.drawing import Ink, Series
 
 _COLOURS = "color: #222; background: #fff; --grid: #ccc; --first: #0a6ebd"
 _FIELDS = {"batch": "lists in a batch", "rows": "behaviours of a state"}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hrlrec_tf.experiments.charts import Ink, Reference
+from hrlrec_tf.experiments.drawing import Ink, Reference
 from hrlrec_tf.experiments.run_charts import LEVELS, Chart, Line, both_levels, curve, of_split
 
 _SHARE = "channel_share/"  # panel metrics of the channel mix

@@ -7,7 +7,7 @@ from typing import Any
 
 from hrlrec_tf.evaluation.panel import PanelStatistics
 from hrlrec_tf.experiments import charts, formatting
-from hrlrec_tf.experiments.charts import Ink, Reference, Series
+from hrlrec_tf.experiments.drawing import Ink, Reference, Series
 
 MOST_BARS = 20  # groups in one picture; the table has all
 

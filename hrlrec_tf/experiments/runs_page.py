@@ -8,7 +8,7 @@ from typing import Any
 from hrlrec_tf import model_folder
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.experiments import formatting, health_charts, run_charts
-from hrlrec_tf.experiments.charts import Ink, Series
+from hrlrec_tf.experiments.drawing import Ink, Series
 from hrlrec_tf.experiments.report import template
 from hrlrec_tf.experiments.run_charts import Chart
 from hrlrec_tf.version import __version__

@@ -12,7 +12,7 @@ import jinja2
 
 from hrlrec_tf import cli
 from hrlrec_tf.experiments import charts, formatting
-from hrlrec_tf.experiments.charts import Ink, Series
+from hrlrec_tf.experiments.drawing import Ink, Series
 from hrlrec_tf.tuning import importance
 from hrlrec_tf.tuning.importance import Importance
 from hrlrec_tf.tuning.space import Choices, SearchSpace, Value, setting

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hrlrec_tf.experiments import charts
-from hrlrec_tf.experiments.charts import Ink, Reference, Series
+from hrlrec_tf.experiments.drawing import Ink, Reference, Series
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
