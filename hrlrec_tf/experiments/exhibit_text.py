@@ -5,6 +5,8 @@ from typing import Any
 
 from hrlrec_tf.experiments import formatting
 
+WIDE = (1, 4, 6, 9)  # columns that would not fit into a terminal
+
 
 def columns(result: Mapping[str, Any]) -> list[str]:
     """Heads of the table."""
@@ -31,10 +33,15 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def markdown(result: Mapping[str, Any]) -> str:
-    """Title, table, verdict."""
+def markdown(result: Mapping[str, Any], left_out: Sequence[int] = ()) -> str:
+    """Title, table, verdict.
+
+    Args:
+      result: of `reproduce.reproduce`.
+      left_out: places of columns that are not shown, for a terminal; columns without a value never are.
+    """
     heads, rows = columns(result), [cells(row) for row in result["rows"]]
-    kept = [i for i in range(len(heads)) if any(row[i] != formatting.DASH for row in rows)]
+    kept = [i for i in range(len(heads)) if i not in left_out and any(row[i] != formatting.DASH for row in rows)]
     shown = [[row[i] for i in kept] for row in (heads, *rows)]
     widths = [max(len(row[i]) for row in shown) for i in range(len(kept))]
     head, *body = (_line(row, widths) for row in shown)

@@ -39,7 +39,7 @@ def exhibit(
     whole, rows, left_out = hrl_rec(preset, settings), [], []
     for gamma in gammas:
         cell = hrl_rec(preset, settings, f"gamma-{gamma:g}", [f"losses.gamma={gamma}"])
-        rows.append(Row(f"γ = {gamma:g}", cell, panel=DISCOUNT, x=gamma))
+        rows.append(Row(f"γ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{gamma:g}", cell, panel=DISCOUNT, x=gamma))
     own = _own_length(spec, preset, settings)
     for length in lengths:
         change = [f"network.sequence_length={length}"] if length != own else []
@@ -49,7 +49,7 @@ def exhibit(
         except ConfigError as error:
             left_out.append(f"{length} rows: {error}")
         else:
-            rows.append(Row(f"{length} rows", cell, panel=LENGTH, x=length))
+            rows.append(Row(f"{length}\N{NO-BREAK SPACE}rows", cell, panel=LENGTH, x=length))
     if all(row.cell.name != whole.name for row in rows):
         rows.append(Row("HRL-Rec", whole))
     return Exhibit("fig3", "Discount factor and sequence length", rows, whole.name, whole.name, left_out)

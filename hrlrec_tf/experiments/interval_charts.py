@@ -1,102 +1,155 @@
-"""Measured values with their intervals, as SVG: one row per name, or along a number."""
+"""Charts of estimates with their intervals, of lines over dates and of a grid, as SVG to be inlined in a page."""
 
-import dataclasses
+import datetime
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from hrlrec_tf.experiments.charts import HEIGHT, STEPS, Ink, drawing, short, to_svg
+from hrlrec_tf.experiments import formatting
+from hrlrec_tf.experiments.drawing import HEIGHT, STEPS, Ink, Reference, Series, as_svg, drawing, legend, short
 
-_ROW = 0.3  # inches per row
-_X_TICKS = 12
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """A value and its bounds; NaN where there is none."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """Distances from the value to both bounds; 0 without bounds."""
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            return 0.0, 0.0
-        return max(self.value - self.low, 0.0), max(self.high - self.value, 0.0)
+_ROW = 0.32  # inches per estimate
+_LEAST, _MOST = 0.08, 0.85  # how opaque a grid's cells are
+_FEW_COLUMNS = 12  # that have room for their values
 
 
-def row_chart(
-    name: str, alt: str, labels: Sequence[str], values: Sequence[Interval], marked: int | None = None, digits: int = 4
+def interval_chart(
+    name: str,
+    alt: str,
+    labels: Sequence[str],
+    values: Sequence[float],
+    bounds: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    inner: Sequence[tuple[float, float]] = (),
+    unit: str = "",
+    reference: Reference | None = None,
+    log: bool = False,
 ) -> str:
-    """A dot with its interval per label, first label on top.
+    """A dot per label with a line from its lower to its upper bound, first label on top.
 
     Args:
       name: of the chart, unique in its page.
       alt: what the chart shows, for those who do not see it.
-      labels: [N]. values: [N].
-      marked: row that stands out.
-      digits: decimals of the values.
+      labels: [N] what each estimate is of.
+      values: [N], NaN where there is none.
+      bounds: [N] lower and upper bound, NaN where there are none.
+      texts: [N] what stands beside each.
+      inner: [N] a second, thicker line within.
+      unit: what follows a number of the axis.
+      reference: a value to compare with.
+      log: whether the axis is logarithmic.
 
     Returns:
       An `svg` element; "" when no value is finite.
     """
-    places = [i for i, each in enumerate(values) if math.isfinite(each.value)]
-    if not places:
+    if not np.isfinite(np.asarray(values, dtype=float)).any():
         return ""
-    with drawing(0.7 + len(labels) * _ROW) as (figure, axes):
-        for i in places:
-            ink = Ink.SECOND if i == marked else Ink.FIRST
-            reach = np.array(values[i].reach)[:, np.newaxis]
-            axes.errorbar([values[i].value], [i], xerr=reach, fmt="o", color=ink.value[0], markersize=5, capsize=3)
-            # In a column of their own, where no line crosses them.
-            text = f"{values[i].value:.{digits}f}"
-            axes.annotate(text, (1, i), (4, 0), ("axes fraction", "data"), "offset points", va="center")
+    with drawing(0.75 + _ROW * len(labels)) as (figure, axes):
+        for row, (value, (low, high)) in enumerate(zip(values, bounds, strict=True)):
+            axes.plot([low, high], [row, row], color=Ink.FIRST.value[0], linewidth=1.6)
+            if inner:
+                axes.plot(inner[row], [row, row], color=Ink.FIRST.value[0], linewidth=5, solid_capstyle="butt")
+            dot = Ink.SECOND if inner else Ink.FIRST
+            axes.plot([value], [row], "o", color=dot.value[0], markersize=6, markeredgewidth=0)
+            axes.annotate(texts[row], (1, row), (4, 0), ("axes fraction", "data"), "offset points", va="center")
+        if log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(numticks=5))
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS, min_n_ticks=3))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{unit}"))
+        if reference is not None and math.isfinite(reference.value):
+            axes.axvline(reference.value, color=Ink.TEXT.value[0], linewidth=0.8, linestyle=(0, (1, 2)))
+            axes.annotate(
+                reference.name, (reference.value, 1), (0, 3), ("data", "axes fraction"), "offset points", ha="center"
+            )
         axes.set_yticks(range(len(labels)), [short(label) for label in labels])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS, min_n_ticks=3))
         axes.grid(axis="x")
         axes.margins(x=0.06)
-        return to_svg(figure, name, alt)
+        return as_svg(figure, name, alt)
 
 
-def point_chart(
-    name: str, alt: str, x: Sequence[float], values: Sequence[Interval], x_label: str, marked: float | None = None
-) -> str:
-    """Dots with their intervals along a number, joined by a line.
+def date_chart(name: str, alt: str, days: Sequence[int], series: Sequence[Series], unit: str = "") -> str:
+    """Lines over dates.
 
     Args:
       name: of the chart, unique in its page.
       alt: what the chart shows, for those who do not see it.
-      x: [N] ascending. values: [N].
-      x_label: what `x` is.
-      marked: x of the point that stands out.
+      days: [N] days since 1970.
+      series: lines of N values each.
+      unit: what follows a number of the vertical axis.
+
+    Returns:
+      An `svg` element; "" when no series has a finite value.
+    """
+    drawable = [line for line in series if line.drawable]
+    if not drawable:
+        return ""
+    pattern = "%b %Y" if days[-1] - days[0] > 300 else "%d %b"
+    with drawing(HEIGHT) as (figure, axes):
+        for line in drawable:
+            marker = "o" if len(days) < 20 else ""
+            axes.plot(days, line.values, color=line.ink.value[0], marker=marker, label=short(line.name))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda day, _: day_text(round(day), pattern)))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS, min_n_ticks=3))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}{unit}"))
+        axes.grid(axis="y")
+        axes.margins(x=0.04)
+        axes.set_ylim(0, None)
+        if len(days) == 1:
+            axes.set_xlim(days[0] - 1, days[0] + 1)
+        legend(figure, drawable)
+        return as_svg(figure, name, alt)
+
+
+def grid_chart(
+    name: str, alt: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], x_label: str
+) -> str:
+    """Cells that are the darker the larger their value, each with its value where there is room.
+
+    Args:
+      name: of the chart, unique in its page.
+      alt: what the chart shows, for those who do not see it.
+      rows, columns: labels.
+      values: [rows][columns], NaN where there is none.
+      x_label: what the columns are.
 
     Returns:
       An `svg` element; "" when no value is finite.
     """
-    known = [(at, each) for at, each in zip(x, values, strict=True) if math.isfinite(each.value)]
-    if not known:
+    table = np.asarray(values, dtype=float).reshape(len(rows), len(columns))
+    if not np.isfinite(table).any():
         return ""
-    with drawing(HEIGHT) as (figure, axes):
-        axes.plot([at for at, _ in known], [each.value for _, each in known], color=Ink.QUIET.value[0])
-        for at, each in known:
-            _dot(axes, at, each, Ink.SECOND if at == marked else Ink.FIRST)
+    low, high = np.nanmin(table), np.nanmax(table)
+    with drawing(0.75 + 0.28 * len(rows)) as (figure, axes):
+        for (row, column), value in np.ndenumerate(table):
+            if not math.isfinite(value):
+                continue
+            alpha = _LEAST + (_MOST - _LEAST) * (value - low) / (high - low if high > low else 1)
+            axes.add_patch(Rectangle((column, row), 0.96, 0.94, color=Ink.FIRST.value[0], alpha=alpha, linewidth=0))
+            if len(columns) <= _FEW_COLUMNS:
+                axes.text(column + 0.48, row + 0.48, f"{value:.0f}", ha="center", va="center", fontsize=9)
+        axes.set_xlim(0, len(columns))
+        axes.set_ylim(len(rows), 0)
+        shown = range(0, len(columns), max(math.ceil(len(columns) / _FEW_COLUMNS), 1))
+        axes.set_xticks([column + 0.48 for column in shown], [columns[column] for column in shown])
+        axes.set_yticks([row + 0.48 for row in range(len(rows))], [short(label) for label in rows])
+        axes.tick_params(length=0)
+        axes.spines[["bottom"]].set_visible(False)
         axes.set_xlabel(x_label)
-        ticks = FixedLocator([at for at, _ in known]) if len(known) <= _X_TICKS else MaxNLocator(_X_TICKS)
-        axes.xaxis.set_major_locator(ticks)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS, min_n_ticks=3))
-        axes.grid(axis="y")
-        axes.margins(x=0.04, y=0.12)
-        return to_svg(figure, name, alt)
+        return as_svg(figure, name, alt)
 
 
-def _dot(axes: Axes, at: float, value: Interval, ink: Ink) -> None:
-    reach = np.array(value.reach)[:, np.newaxis]
-    axes.errorbar([at], [value.value], yerr=reach, fmt="o", color=ink.value[0], markersize=5, capsize=3)
+def day_text(day: int, pattern: str = "%Y-%m-%d") -> str:
+    """Days since 1970 as a date."""
+    try:
+        return (datetime.date(1970, 1, 1) + datetime.timedelta(days=day)).strftime(pattern)
+    except OverflowError:
+        return formatting.DASH

@@ -123,7 +123,7 @@ def verdict(exhibit: Exhibit, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     better = [row for row in others if row["auc"] > ours["auc"]]
     undecided = [row for row in others if row not in ahead and row not in better]
     place = "first" if not better else f"number {len(better) + 1} of {len(others) + 1}"
-    said = [f"HRL-Rec is {place} by mean AUC ({ours['auc']:.4f})."]
+    said = _peaks(rows) or [f"HRL-Rec is {place} by mean AUC ({ours['auc']:.4f})."]
     if ahead:
         said.append(f"Significantly ahead (p < {SIGNIFICANT:g}) of {_names(ahead)}.")
     if undecided:
@@ -131,6 +131,17 @@ def verdict(exhibit: Exhibit, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if better:
         said.append(f"Behind {_names(better)}.")
     return said
+
+
+def _peaks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where a figure's panels are highest."""
+    said = []
+    for panel in dict.fromkeys(row["panel"] for row in rows if row["panel"]):
+        known = [row for row in rows if row["panel"] == panel and math.isfinite(row["auc"])]
+        if known:
+            best, worst = (pick(known, key=lambda row: row["auc"]) for pick in (max, min))
+            said.append(f"By {panel}, AUC is highest at {_names([best])} and lowest at {_names([worst])}.")
+    return said and [*said, "The preset's own values against the others:"]
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> str:

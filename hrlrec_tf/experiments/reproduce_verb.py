@@ -41,11 +41,12 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     exhibit = _exhibit(args, sessions)
     jobs = args.jobs or cells.fitting_jobs()
     result = reproduce.reproduce(exhibit, sessions, out, range(args.seeds), jobs, args.replicates)
-    text = exhibit_text.markdown(result)
     write_json(out / f"{exhibit.name}.json", result)
-    report.write_page(out / f"{exhibit.name}.md", text + "\n")
+    report.write_page(out / f"{exhibit.name}.md", exhibit_text.markdown(result) + "\n")
     page = report.write_page(out / f"{exhibit.name}.html", exhibit_page.render(result))
-    print(f"\n{text}\n\npage: {page}; numbers: {out / f'{exhibit.name}.json'}")
+    print(
+        f"\n{exhibit_text.markdown(result, exhibit_text.WIDE)}\n\npage: {page}; numbers: {out / f'{exhibit.name}.json'}"
+    )
     return result
 
 
