@@ -3,11 +3,13 @@
 import argparse
 import datetime
 import logging
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.data import config, prepare
+from hrlrec_tf.errors import ConfigError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +23,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in --out")
     parser.add_argument(
+        "--report", action="store_true", help="also write report.html and health.json: what the log is like"
+    )
+    parser.add_argument(
         "beam_args",
         nargs="*",
         metavar="-- BEAM_ARG",
@@ -30,11 +35,26 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what fails is raised as well
+    if args.report and "://" in args.out:
+        raise ConfigError(
+            f"--report needs sessions on this machine: got --out {args.out}; leave it out, or copy the sessions and "
+            "run hrlrec report --sessions DIR"
+        )
     dataset = config.find(args.log, args.config)
     summary = prepare.prepare(dataset, args.out, args.beam_args, args.overwrite)
     print(describe(summary))
     print(f"sessions in {args.out}: train/, validation/, eval/, rejected/, schema.pbtxt, summary.json")
+    if args.report:
+        _report(pathlib.Path(args.out))
     return summary
+
+
+def _report(sessions: pathlib.Path) -> None:
+    from hrlrec_tf.log_health import page
+
+    health = page.write(sessions, sessions / page.PAGE, sessions / page.NUMBERS)
+    print(page.as_text(health))
+    print(f"report: {sessions / page.PAGE}, its numbers: {sessions / page.NUMBERS}")
 
 
 def describe(summary: Mapping[str, Any]) -> str:
@@ -66,7 +86,7 @@ def describe(summary: Mapping[str, Any]) -> str:
 
 VERB = Verb(
     help="make sessions of an impression log",
-    example="hrlrec prepare --log log --out sessions",
+    example="hrlrec prepare --log log --out sessions --report",
     add_arguments=_add_arguments,
     run=_run,
 )

@@ -26,7 +26,8 @@ STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _WIDTH = 4.6
-_LEGEND_LETTERS = 34  # in one line of a legend; more make it two columns
+_LEGEND_LETTERS = 42  # in one line of a legend, keys included; more make it two columns
+_KEY_LETTERS = 4  # that a line's key is wide
 _LABEL = 22  # characters of a bar's label
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
@@ -116,7 +117,7 @@ def drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
 def legend(figure: Figure, series: Sequence[Series]) -> None:
     """Names the series above the axes, where there are several."""
     if len(series) > 1:
-        letters = sum(len(short(each.name)) for each in series)
+        letters = sum(len(short(each.name)) + _KEY_LETTERS for each in series)
         columns = len(series) if letters <= _LEGEND_LETTERS else 2
         figure.legend(loc="outside upper left", ncols=columns, borderaxespad=0.2, handlelength=1.6)
 

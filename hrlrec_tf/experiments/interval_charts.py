@@ -102,7 +102,7 @@ def date_chart(name: str, alt: str, days: Sequence[int], series: Sequence[Series
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}{unit}"))
         axes.grid(axis="y")
         axes.margins(x=0.04)
-        axes.set_ylim(0, None)
+        axes.set_ylim(0, 1.1 * max(np.nanmax(np.asarray(line.values, dtype=float)) for line in drawable) or 1)
         if len(days) == 1:
             axes.set_xlim(days[0] - 1, days[0] + 1)
         legend(figure, drawable)
