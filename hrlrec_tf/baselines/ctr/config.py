@@ -145,9 +145,9 @@ _DEFAULTS = {
     "fm": CtrConfig(InputConfig(), EmbeddingConfig(), TrainingConfig()),
     "nfm": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig()),
     "afm": CtrConfig(InputConfig(), AfmConfig(), TrainingConfig(learning_rate=1e-2)),
-    "wide-deep": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig()),
-    "deepfm": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig()),
-    "autoint": CtrConfig(InputConfig(), AutoIntConfig(), TrainingConfig()),
+    "wide-deep": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig(embedding_l2=1e-3)),
+    "deepfm": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig(embedding_l2=1e-3)),
+    "autoint": CtrConfig(InputConfig(), AutoIntConfig(), TrainingConfig(embedding_l2=1e-3)),
 }
 MODELS = tuple(_DEFAULTS)
 
