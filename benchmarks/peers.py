@@ -58,7 +58,7 @@ def train(task: Task, name: str, setting: Setting, seed: int) -> tuple[tf.keras.
     tf.keras.utils.set_random_seed(seed)
     model = peer_models.build(name, task.inputs(setting.pooled_items), setting.l2, seed)
     optimizer = tf.keras.optimizers.Adam(setting.learning_rate)
-    step = _step(model, optimizer, task)
+    step = training_step(model, optimizer, task)
     best, stale, weights = -np.inf, 0, model.get_weights()
     order = np.random.default_rng(seed)
     for _ in range(EPOCHS):
@@ -78,7 +78,9 @@ def train(task: Task, name: str, setting: Setting, seed: int) -> tuple[tf.keras.
     return model, best
 
 
-def _step(model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, task: Task) -> Callable[[tf.Tensor], None]:
+def training_step(
+    model: tf.keras.Model, optimizer: tf.keras.optimizers.Optimizer, task: Task
+) -> Callable[[tf.Tensor], None]:
     """One update from the training rows at given places."""
     inputs = {name: tf.constant(task.parts["train"][name]) for name in model.input_names}
     labels = tf.constant(task.labels["train"][:, np.newaxis], tf.float32)

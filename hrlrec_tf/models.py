@@ -4,7 +4,7 @@ Modules that need TensorFlow are imported when they are used: `--help` lists the
 """
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from hrlrec_tf import config
@@ -15,12 +15,10 @@ from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.settings import Sections
 
 if TYPE_CHECKING:
-    import tensorflow as tf
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    from hrlrec_tf.data.input import Batch, SessionReader
-
-    Scorer = Callable[[Batch], dict[str, tf.Tensor]]
+    from hrlrec_tf.data.input import SessionReader
+    from hrlrec_tf.evaluation.scoring import Scorer
 
 NAMES = (*ctr_config.MODELS, "hrl-rec")
 
@@ -42,6 +40,15 @@ def settings(model: str, preset: str | None = None) -> Sections:
     if preset is not None:
         raise ConfigError(f"{model} has no presets, got preset {preset!r}; leave it out (presets belong to hrl-rec)")
     return ctr_config.default(model)
+
+
+def use_machine(model: str) -> None:
+    """Gives the process that trains a model its threads and memory; call before TensorFlow runs anything."""
+    from hrlrec_tf import runtime
+
+    if model == "hrl-rec":  # whose two levels run side by side
+        runtime.use_all_cores()
+    runtime.keep_freed_memory()
 
 
 def train(
@@ -81,3 +88,8 @@ def load(model_dir: str) -> tuple["Scorer", "SessionReader", Sections]:
 
     name = model_folder.finished_settings(pathlib.Path(model_dir), NAMES)["model"]
     return training.load(model_dir) if name == "hrl-rec" else ctr_training.load(model_dir)
+
+
+def predicts_probability(settings: Sections) -> bool:
+    """Whether a model of these settings says how likely a click is, or only orders rows (Table 4, "- L_c")."""
+    return not isinstance(settings, Config) or settings.click_score == "click"

@@ -5,17 +5,15 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from hrlrec_tf import models
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError, DataError
-
-MODELS = ("hrl-rec",)
-
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
     parser.add_argument("--out", required=True, metavar="DIR", help="model folder to make")
-    parser.add_argument("--model", default="hrl-rec", choices=MODELS)
-    parser.add_argument("--preset", default="best", choices=("paper", "best"))
+    parser.add_argument("--model", default="hrl-rec", choices=models.NAMES)
+    parser.add_argument("--preset", choices=("paper", "best"), help="of hrl-rec (default: best); baselines have none")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, e.g. losses.gamma=0.5; repeatable"
     )
@@ -23,15 +21,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> Mapping[str, Any]:
-    from hrlrec_tf import config, runtime, training
     from hrlrec_tf.data import schema
 
-    runtime.use_all_cores()
-    runtime.keep_freed_memory()
+    models.use_machine(args.model)
     data = session_folder(args.data)
-    settings = config.preset(args.preset).override(args.set)
-    result = training.train(
-        settings,
+    result = models.train(
+        args.model,
+        models.settings(args.model, args.preset).override(args.set),
         schema.read(str(data / "schema.pbtxt")),
         fitted_transform(data),
         session_files(data, "train"),

@@ -17,7 +17,13 @@ def open_folder(prepared, tmp_path):
         lambda split: prepared / split / "sessions-0.tfrecord.gz",
     )
     return lambda config=None, resume=False, split="train": model_folder.open_folder(
-        tmp_path / "model", config or Config(), [str(sessions_of(split))], log, str(prepared / "transform"), resume
+        tmp_path / "model",
+        config or Config(),
+        [str(sessions_of(split))],
+        log,
+        str(prepared / "transform"),
+        resume,
+        "hrl-rec",
     )
 
 

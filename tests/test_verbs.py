@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from hrlrec_tf import training, verbs
+from hrlrec_tf import models, training, verbs
 from hrlrec_tf.data import transform
 from hrlrec_tf.errors import ConfigError, DataError, ModelError
 from hrlrec_tf.evaluation import metrics
@@ -20,7 +20,7 @@ def calls(monkeypatch):
     def fit(pattern, schema, out):
         seen["fit"] = (pattern, out)
 
-    def train(config, schema, transform_dir, train_files, validation_files, out, resume):
+    def train(config, schema, transform_dir, train_files, validation_files, out, resume, progress):
         seen["train"] = (config, transform_dir, train_files, validation_files, out, resume)
         return {"epochs": 1, "validation_auc": 0.5}
 
@@ -101,7 +101,7 @@ def test_evaluate(model_dir, prepared, tmp_path, capsys, eager):
 def test_evaluate_against_a_base(model_dir, prepared, monkeypatch, capsys):
     aucs = iter([0.8, 0.7])
     whole = {"rows": 5, "auc_by_channel": {}, "auc_by_position": {}}
-    monkeypatch.setattr(training, "load", lambda model: (None, None, None))
+    monkeypatch.setattr(models, "load", lambda model: (None, None, None))
     monkeypatch.setattr("hrlrec_tf.evaluation.scoring.score_sessions", lambda *_: None)
     monkeypatch.setattr("hrlrec_tf.evaluation.metrics.click_metrics", lambda _: {**whole, "auc": next(aucs)})
     result = tiny.run_verb(verbs.EVALUATE, f"--model=a --base=b --data={prepared}")

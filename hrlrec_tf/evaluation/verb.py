@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hrlrec_tf import verbs
+from hrlrec_tf import models, verbs
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.evaluation.options import COMPARE_REPLICATES, REPLICATES, Options
@@ -99,19 +99,18 @@ def _scored(source: str, args: argparse.Namespace) -> "tuple[bool, Iterator[pd.D
 
     from tqdm import tqdm
 
-    from hrlrec_tf import training
     from hrlrec_tf.evaluation import scoring
 
     files = verbs.session_files(verbs.session_folder(args.data), args.split)
-    network, reader, config = training.load(source)
+    model, reader, settings = models.load(source)
 
     def batches() -> "Iterator[pd.DataFrame]":
         with tqdm(desc="score", unit="row") as bar:
-            for rows in scoring.score_batches(network, reader, files):
+            for rows in scoring.score_batches(model, reader, files):
                 yield rows
                 bar.update(len(rows))
 
-    return config.click_score == "click", batches()
+    return models.predicts_probability(settings), batches()
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from hrlrec_tf import verbs
+from hrlrec_tf import models, verbs
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError, DataError
 from hrlrec_tf.tuning import space_file
@@ -13,7 +13,7 @@ from hrlrec_tf.tuning import space_file
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
-    parser.add_argument("--model", default="hrl-rec", choices=verbs.MODELS)
+    parser.add_argument("--model", default="hrl-rec", choices=models.NAMES)
     parser.add_argument(
         "--space",
         required=True,

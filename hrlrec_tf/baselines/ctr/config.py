@@ -140,14 +140,14 @@ class CtrConfig(Sections):
 
 
 _DEFAULTS = {
-    "history-lr": CtrConfig(HistoryConfig(), LinearConfig(), TrainingConfig()),
-    "lr": CtrConfig(InputConfig(), LinearConfig(), TrainingConfig()),
+    "history-lr": CtrConfig(HistoryConfig(), LinearConfig(), TrainingConfig(learning_rate=1e-2, embedding_l2=1e-5)),
+    "lr": CtrConfig(InputConfig(), LinearConfig(), TrainingConfig(learning_rate=1e-2, embedding_l2=1e-5)),
     "fm": CtrConfig(InputConfig(), EmbeddingConfig(), TrainingConfig()),
     "nfm": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig()),
-    "afm": CtrConfig(InputConfig(), AfmConfig(), TrainingConfig()),
-    "wide-deep": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig()),
-    "deepfm": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig()),
-    "autoint": CtrConfig(InputConfig(), AutoIntConfig(), TrainingConfig()),
+    "afm": CtrConfig(InputConfig(), AfmConfig(), TrainingConfig(learning_rate=1e-2)),
+    "wide-deep": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig(embedding_l2=1e-3)),
+    "deepfm": CtrConfig(InputConfig(), DenseConfig(), TrainingConfig(embedding_l2=1e-3)),
+    "autoint": CtrConfig(InputConfig(), AutoIntConfig(), TrainingConfig(embedding_l2=1e-3)),
 }
 MODELS = tuple(_DEFAULTS)
 

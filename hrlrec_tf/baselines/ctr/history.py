@@ -74,7 +74,7 @@ class HistoryRates(tf.keras.layers.Layer):
     """
 
     def __init__(self, groups: int, prior_impressions: float = 10.0, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{**kwargs, "trainable": False})
         self.groups, self.prior_impressions = groups, prior_impressions
         self.click_rate = self.add_weight("click_rate", [], initializer="zeros", trainable=False)
         self.mean = self.add_weight("mean", [2 * groups], initializer="zeros", trainable=False)

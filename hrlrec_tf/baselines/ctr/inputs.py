@@ -17,7 +17,7 @@ from hrlrec_tf.errors import ConfigError
 
 Rows = Mapping[str, tf.Tensor]
 
-_START = tf.keras.initializers.RandomNormal(stddev=1e-4)  # BARS
+_SPREAD = 1e-4  # of the first weights; BARS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +89,10 @@ class FieldTable(tf.keras.layers.Layer):
     def __init__(self, fields: Fields, dim: int, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.fields, self.dim, self.l2 = fields, dim, l2
-        penalty = tf.keras.regularizers.L2(l2 / 2) if l2 else None
-        settings = {"initializer": _START, "regularizer": penalty}
         if fields.sizes:
-            self.table = self.add_weight("table", [fields.ids, dim], **settings)
+            self.table = self._weight("table", fields.ids)
         if fields.numeric:
-            self.vectors = self.add_weight("vectors", [len(fields.numeric), dim], **settings)
+            self.vectors = self._weight("vectors", len(fields.numeric))
 
     def call(self, rows: Rows) -> tf.Tensor:
         parts = []
@@ -106,6 +104,14 @@ class FieldTable(tf.keras.layers.Layer):
         if self.fields.numeric:
             parts.append(rows["numbers"][:, :, tf.newaxis] * self.vectors)
         return tf.concat(parts, axis=1)
+
+    def _weight(self, name: str, rows: int) -> tf.Variable:
+        return self.add_weight(
+            name,
+            [rows, self.dim],
+            initializer=tf.keras.initializers.RandomNormal(stddev=_SPREAD),
+            regularizer=tf.keras.regularizers.L2(self.l2 / 2) if self.l2 else None,
+        )
 
     def _mean_tag(self, ids: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
         present = tf.cast(ids > self.fields.offsets["tags"], found.dtype)[:, :, tf.newaxis]

@@ -45,6 +45,8 @@ def read(reader: SessionReader, rows: SessionRows, files: Sequence[str]) -> Trai
         return {name: tf.boolean_mask(values, counted) for name, values in flat.items()}
 
     parts = [parse(examples) for examples in session_records(files).batch(_LISTS)]
-    parts = parts or [parse(tf.constant([], tf.string))]
+    if not parts:
+        kinds = parse.get_concrete_function().structured_outputs
+        parts = [{name: tf.zeros([0, *kind.shape[1:]], kind.dtype) for name, kind in kinds.items()}]
     columns = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
     return TrainingRows(columns, columns.pop(LABEL))
