@@ -48,6 +48,7 @@ EXTRAS = {
 }
 VERBS = {
     "benchmark": "hrlrec_tf.benchmark.verb:VERB",
+    "convert": "hrlrec_tf.data.convert_verb:VERB",
     "doctor": "hrlrec_tf.doctor:VERB",
     "evaluate": "hrlrec_tf.verbs:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",
