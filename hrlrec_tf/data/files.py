@@ -27,8 +27,11 @@ class LogFile:
       path: as Beam's file systems take it.
       format: `parquet`, `csv` or `jsonl`.
       compression: Arrow's name of a text file's compression, or None.
-      separator: of CSV columns.
+      separator: of CSV columns; of several characters only where values are not quoted.
       typed_header: whether CSV header cells read `name:type`.
+      names: columns of a CSV file that has no header line.
+      quoted: whether CSV values may stand in quotes; if not, a quote is a character like any other.
+      encoding: of a CSV file.
     """
 
     path: str
@@ -36,6 +39,9 @@ class LogFile:
     compression: str | None = None
     separator: str = ","
     typed_header: bool = False
+    names: tuple[str, ...] | None = None
+    quoted: bool = True
+    encoding: str = "utf-8"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +66,10 @@ class RawBatch:
     table: pa.Table
     rows: npt.NDArray[np.int64]
     broken: Sequence[BrokenRow] = ()
+
+    def with_table(self, table: pa.Table) -> "RawBatch":
+        """The batch with other columns of the same rows."""
+        return dataclasses.replace(self, table=table)
 
 
 def open_file(file: LogFile) -> BinaryIO:

@@ -21,6 +21,8 @@ BLOCK_BYTES = 8 << 20
 SAMPLE_BYTES = 1 << 18
 MAX_LINE_BYTES = 64 << 20
 
+_ONE_CHARACTER = "\x1f"  # stands for a separator of several, which pyarrow's parser does not take
+
 
 def describe_csv(file: LogFile) -> dict[str, pa.DataType]:
     """Columns of a CSV file, in the types that pyarrow infers from its first rows; null where there are none.
@@ -30,8 +32,7 @@ def describe_csv(file: LogFile) -> dict[str, pa.DataType]:
     """
     with open_file(file) as stream:
         line, block = next(_blocks(stream, SAMPLE_BYTES), (1, b""))
-    first, _, block = block.partition(b"\n")
-    names = _header(file, first)
+    names, line, block = _take_header(file, line, block)
     if not block.strip():
         return dict.fromkeys(names, pa.null())
     raw = _parse_csv(file, names, names, line, block).table
@@ -64,8 +65,7 @@ def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[RawBatch]:
     with open_file(file) as stream:
         for line, block in _blocks(stream):
             if header is None:
-                first, _, block = block.partition(b"\n")
-                header, line = _header(file, first), line + 1
+                header, line, block = _take_header(file, line, block)
                 wanted = [name for name in header if name in columns]
             if block:
                 yield _parse_csv(file, header, wanted, line, block)
@@ -74,11 +74,13 @@ def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[RawBatch]:
 def _parse_csv(file: LogFile, header: list[str], wanted: list[str], line: int, block: bytes) -> RawBatch:
     """Parses a block of whole lines; `line` is the number of its first one."""
     lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    block = block if file.encoding == "utf-8" else block.decode(file.encoding).encode("utf-8")
+    delimiter = file.separator if len(file.separator) == 1 else _ONE_CHARACTER
     try:
         table = pyarrow.csv.read_csv(
-            pa.BufferReader(block),
+            pa.BufferReader(block.replace(file.separator.encode(), delimiter.encode())),
             pyarrow.csv.ReadOptions(column_names=header, use_threads=False, block_size=len(block) + 1),
-            pyarrow.csv.ParseOptions(delimiter=file.separator),
+            pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if file.quoted else False),
             pyarrow.csv.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(header, pa.binary())),
         )
         if table.num_rows == lines:
@@ -94,9 +96,13 @@ def _parse_csv_by_line(file: LogFile, header: list[str], wanted: list[str], line
         raw = raw.removesuffix(b"\r")
         if not raw:
             continue
+        text = raw.decode("latin-1")  # carries any bytes through the parser unharmed
         try:
-            # Latin-1 carries any bytes through the parser unharmed.
-            values = next(csv.reader([raw.decode("latin-1")], delimiter=file.separator, strict=True))
+            values = (
+                next(csv.reader([text], delimiter=file.separator, strict=True))
+                if file.quoted
+                else text.split(file.separator)
+            )
         except csv.Error:
             values = []
         if len(values) == len(header):
@@ -110,6 +116,14 @@ def _parse_csv_by_line(file: LogFile, header: list[str], wanted: list[str], line
         for name, position in positions.items()
     }
     return RawBatch(pa.table(columns), np.array(rows, np.int64), broken)
+
+
+def _take_header(file: LogFile, line: int, block: bytes) -> tuple[list[str], int, bytes]:
+    """The columns of a file, and where the rows of its first block begin."""
+    if file.names is not None:
+        return list(file.names), line, block
+    first, _, rest = block.partition(b"\n")
+    return _header(file, first), line + 1, rest
 
 
 def _header(file: LogFile, line: bytes) -> list[str]:
