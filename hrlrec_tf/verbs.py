@@ -9,6 +9,7 @@ from hrlrec_tf import models
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError, DataError
 
+
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
     parser.add_argument("--out", required=True, metavar="DIR", help="model folder to make")
