@@ -111,10 +111,10 @@ def line_chart(
     drawable = [line for line in series if line.drawable]
     if not drawable:
         return ""
-    with _drawing(_HEIGHT) as (figure, axes):
+    with drawing(_HEIGHT) as (figure, axes):
         for line in drawable:
             style = _DASHES[line.dash % len(_DASHES)]
-            axes.plot(x, line.values, color=line.ink.value[0], linestyle=style, marker="o", label=_short(line.name))
+            axes.plot(x, line.values, color=line.ink.value[0], linestyle=style, marker="o", label=short(line.name))
         if reference is not None and math.isfinite(reference.value):
             axes.axhline(reference.value, color=Ink.TEXT.value[0], linewidth=0.8, linestyle=(0, (1, 2)))
             axes.annotate(
@@ -131,7 +131,7 @@ def line_chart(
         axes.grid(axis="y")
         axes.margins(x=0.04, y=0.12)
         _legend(figure, drawable)
-        return _svg(figure, name, alt)
+        return to_svg(figure, name, alt)
 
 
 def bar_chart(
@@ -164,7 +164,7 @@ def bar_chart(
         return ""
     rows = np.arange(len(labels))
     thickness = 0.72 / len(drawable)
-    with _drawing(0.75 + len(labels) * (_ROW * len(drawable) + 0.08)) as (figure, axes):
+    with drawing(0.75 + len(labels) * (_ROW * len(drawable) + 0.08)) as (figure, axes):
         for i, bars in enumerate(drawable):
             values = np.asarray(bars.values, dtype=float)
             centers = rows + (i - (len(drawable) - 1) / 2) * thickness
@@ -179,7 +179,7 @@ def bar_chart(
             axes.annotate(
                 reference.name, (reference.value, 1), (0, 3), ("data", "axes fraction"), "offset points", ha="center"
             )
-        axes.set_yticks(rows, [_short(label) for label in labels])
+        axes.set_yticks(rows, [short(label) for label in labels])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
@@ -187,7 +187,7 @@ def bar_chart(
         axes.grid(axis="x")
         axes.margins(x=0.04, y=0.03)
         _legend(figure, drawable)
-        return _svg(figure, name, alt)
+        return to_svg(figure, name, alt)
 
 
 def scatter_chart(
@@ -219,7 +219,7 @@ def scatter_chart(
     """
     if not len(x):
         return ""
-    with _drawing(_HEIGHT) as (figure, axes):
+    with drawing(_HEIGHT) as (figure, axes):
         axes.plot(x, y, "o", color=Ink.FIRST.value[0], markersize=5, alpha=0.55, markeredgewidth=0)
         if curve:
             places, levels = zip(*curve, strict=True)
@@ -231,7 +231,7 @@ def scatter_chart(
         axes.set_xlabel(x_label)
         if labels is not None:
             shown = range(0, len(labels), math.ceil(len(labels) / _X_LABELS))
-            axes.set_xticks(shown, [_short(labels[i]) for i in shown])
+            axes.set_xticks(shown, [short(labels[i]) for i in shown])
             if sum(len(labels[i]) for i in shown) > _X_CHARACTERS:
                 axes.tick_params(axis="x", labelrotation=20)
             axes.set_xlim(-0.6, len(labels) - 0.4)
@@ -243,7 +243,7 @@ def scatter_chart(
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS, min_n_ticks=3))
         axes.grid(axis="y")
         axes.margins(x=0.04, y=0.12)
-        return _svg(figure, name, alt)
+        return to_svg(figure, name, alt)
 
 
 _STYLE = {
@@ -270,7 +270,7 @@ _STYLE = {
 
 
 @contextlib.contextmanager
-def _drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
+def drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
     """A styled figure of one set of axes; it must be written within the context."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # Which glyphs Matplotlib's own font has does not matter: the page's font draws the text.
@@ -283,12 +283,12 @@ def _drawing(height: float) -> Iterator[tuple[Figure, Axes]]:
 
 def _legend(figure: Figure, series: Sequence[Series]) -> None:
     if len(series) > 1:
-        letters = sum(len(_short(each.name)) for each in series)
+        letters = sum(len(short(each.name)) for each in series)
         columns = len(series) if letters <= _LEGEND_LETTERS else 2
         figure.legend(loc="outside upper left", ncols=columns, borderaxespad=0.2, handlelength=1.6)
 
 
-def _svg(figure: Figure, name: str, alt: str) -> str:
+def to_svg(figure: Figure, name: str, alt: str) -> str:
     """The figure as an `svg` element whose ids are unique in a page and whose colours are the page's."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -317,6 +317,7 @@ def _adapt(element: ElementTree.Element, name: str) -> None:
             element.set(key, value)
 
 
-def _short(label: str) -> str:
+def short(label: str) -> str:
+    """A label in one line, cut where there is no room for more."""
     words = " ".join(formatting.text(label).split())
     return words if len(words) <= _LABEL else f"{words[: _LABEL - 1]}…"
