@@ -215,7 +215,7 @@ class _Run:
         auc = math.nan
         if self.validation_files:
             rows = score_sessions(self.kept, self.reader, self.validation_files)
-            values = metrics.click_metrics(rows)
+            values = metrics.click_metrics(rows, self.config.click_score == "click")
             auc = float(values["auc"])
             self._record("validation", {name: value for name, value in values.items() if isinstance(value, float)})
         if math.isnan(auc):  # nothing to choose by: the newest networks stand

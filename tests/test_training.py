@@ -304,7 +304,7 @@ def test_the_best_network_is_kept_and_patience_ends_training(train, few, tmp_pat
         return ROWS
 
     monkeypatch.setattr(training, "score_sessions", score)
-    monkeypatch.setattr(training.metrics, "click_metrics", lambda _: {"auc": aucs[len(seen) - 1]})
+    monkeypatch.setattr(training.metrics, "click_metrics", lambda *_: {"auc": aucs[len(seen) - 1]})
     result = train([few], [few], "training.epochs=5", "training.patience=2")
     assert (result["epochs"], result["validation_auc"]) == (4, 0.7)
     network, *_ = training.load(str(tmp_path / "model"))
@@ -317,7 +317,7 @@ def test_the_best_network_is_kept_and_patience_ends_training(train, few, tmp_pat
 def test_the_moving_average_is_the_model_once_it_forgot_its_start(train, few, tmp_path, monkeypatch, quick, tau, kept):
     seen = []
     monkeypatch.setattr(training, "score_sessions", lambda network, *_: seen.append(network) or ROWS)
-    monkeypatch.setattr(training.metrics, "click_metrics", lambda _: {"auc": 0.5 + len(seen) / 10})
+    monkeypatch.setattr(training.metrics, "click_metrics", lambda *_: {"auc": 0.5 + len(seen) / 10})
     settings = ("training.epochs=2", "training.keep=target", "training.target_period=1", f"training.target_tau={tau}")
     train([few], [few], *settings)
     assert [network.name for network in seen] == [kept, kept]

@@ -1,15 +1,13 @@
-"""The verbs `train`, `evaluate` and `export`, called as the command line calls them."""
+"""The verbs `train` and `export`, called as the command line calls them."""
 
 import json
 
-import pandas as pd
 import pytest
 import tiny
 
 from hrlrec_tf import models, training, verbs
 from hrlrec_tf.data import transform
-from hrlrec_tf.errors import ConfigError, DataError, ModelError
-from hrlrec_tf.evaluation import metrics
+from hrlrec_tf.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -73,45 +71,9 @@ def test_unknown_models_and_presets_are_bad_usage(prepared, capsys):
         assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("verb", [verbs.TRAIN, verbs.EVALUATE])
-def test_unfinished_sessions_are_refused(verb, tmp_path):
-    words = f"--data={tmp_path} " + ("--out=m" if verb is verbs.TRAIN else "--model=m")
+def test_unfinished_sessions_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"no finished sessions \(no summary.json\); run hrlrec prepare --out"):
-        tiny.run_verb(verb, words)
-
-
-def test_evaluate(model_dir, prepared, tmp_path, capsys, eager):
-    file = tmp_path / "new" / "rows.parquet"
-    result = tiny.run_verb(verbs.EVALUATE, f"--model={model_dir} --data={prepared} --predictions={file}")
-    assert {"auc", "gauc", "log_loss", "rows", "auc_by_channel", "auc_by_position", "calibration"} <= set(result)
-    assert set(result["auc_by_channel"]) == {"news", "article", "video"}
-    printed = capsys.readouterr().out
-    assert f"auc          {result['auc']:.4f}" in printed and "auc channel news" in printed
-    json.dumps(result)
-    rows = pd.read_parquet(file)
-    scored = "request_id user_id channel position label prediction q_channel q_item"
-    assert set(rows) == set(scored.split()) and len(rows) == result["rows"]
-    assert metrics.auc(rows["label"].to_numpy(), rows["prediction"].to_numpy()) == pytest.approx(result["auc"])
-    assert [each.name for each in file.parent.iterdir()] == [file.name]
-    on_validation = tiny.run_verb(verbs.EVALUATE, f"--model={model_dir} --data={prepared} --split=validation")
-    expected = json.loads((model_dir / "result.json").read_text())["validation_auc"]
-    assert on_validation["auc"] == pytest.approx(expected)
-
-
-def test_evaluate_against_a_base(model_dir, prepared, monkeypatch, capsys):
-    aucs = iter([0.8, 0.7])
-    whole = {"rows": 5, "auc_by_channel": {}, "auc_by_position": {}}
-    monkeypatch.setattr(models, "load", lambda model: (None, None, None))
-    monkeypatch.setattr("hrlrec_tf.evaluation.scoring.score_sessions", lambda *_: None)
-    monkeypatch.setattr("hrlrec_tf.evaluation.metrics.click_metrics", lambda _: {**whole, "auc": next(aucs)})
-    result = tiny.run_verb(verbs.EVALUATE, f"--model=a --base=b --data={prepared}")
-    assert (result["auc"], result["base_auc"]) == (0.8, 0.7) and result["rela_impr"] == pytest.approx(50.0)
-    assert "rela_impr    50.0000" in capsys.readouterr().out
-
-
-def test_evaluate_without_a_finished_model(prepared, tmp_path):
-    with pytest.raises(ModelError, match="holds no finished model; run hrlrec train"):
-        tiny.run_verb(verbs.EVALUATE, f"--model={tmp_path} --data={prepared}")
+        tiny.run_verb(verbs.TRAIN, f"--data={tmp_path} --out=m")
 
 
 def test_export_counts_versions(tmp_path, monkeypatch):

@@ -39,11 +39,11 @@ def area(others: np.ndarray, clicked: np.ndarray) -> Floats:
     Returns:
       [...]; NaN where there is one class only.
     """
-    through = np.cumsum(others, axis=0, dtype=np.float64)
-    total = through[-1] if len(through) else np.zeros(others.shape[1:])
-    through -= others / 2
+    middle = np.cumsum(others, axis=0, dtype=np.float64)
+    middle -= others / 2
+    pairs = clicked.sum(axis=0, dtype=np.float64) * others.sum(axis=0, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares: Floats = np.einsum("k...,k...->...", through, clicked) / (clicked.sum(axis=0, dtype=np.float64) * total)
+        shares: Floats = np.einsum("k...,k...->...", middle, clicked) / pairs
     return shares
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from hrlrec_tf.evaluation.panel import PanelStatistics
-from hrlrec_tf.experiments import formatting, health_charts, run_charts
+from hrlrec_tf.experiments import evaluation_charts, formatting, health_charts, run_charts
 from hrlrec_tf.version import __version__
 
 _SPLITS = ("train", "validation", "eval")
@@ -30,7 +30,7 @@ class RunReport:
       log: `summary.json` of `hrlrec prepare`.
       settings: `Config.to_dict()`.
       training: lines of the model folder's `metrics.jsonl`.
-      evaluation: `metrics.click_metrics` of the evaluation rows.
+      evaluation: `metrics.click_metrics` of the evaluation rows, or `Evaluation.to_dict()` for intervals and a curve.
       logged_shares: channel -> share of the logged lists' rows.
       panel: the lists that the model ranks for a panel of requests.
       sample: one ranked list, best first; rows with position, item_id, channel, click_probability, q_channel, q_item.
@@ -84,6 +84,8 @@ def render(run: RunReport) -> str:
         run_charts.auc_chart("auc-position", "AUC by position", evaluation.get("auc_by_position", {}), overall),
         run_charts.calibration_chart(run.training),
     ]
+    if "slices" in evaluation:  # what `hrlrec evaluate` found, with intervals
+        quality = [*evaluation_charts.evaluation_charts(evaluation), run_charts.calibration_chart(run.training)]
     return template("report.html.j2").render(
         title=run.title,
         run=run,

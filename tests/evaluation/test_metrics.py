@@ -80,3 +80,35 @@ def test_rela_impr_of_the_papers_table_2():
     assert metrics.rela_impr(0.8097, 0.7311) == pytest.approx(34.01, abs=0.01)
     assert metrics.rela_impr(0.7585, 0.7311) == pytest.approx(11.86, abs=0.01)
     assert metrics.rela_impr(0.7311, 0.7311) == 0
+    assert np.isnan(metrics.rela_impr(0.6, 0.5))
+
+
+def test_groups_of_user_activity():
+    names = [metrics.ACTIVITY_GROUPS[code] for code in metrics.activity_codes([0, 1, 10, 11, 40, 41, 10_000])]
+    assert names == ["0", "1-10", "1-10", "11-40", "11-40", ">40", ">40"]
+    assert metrics.activity_codes([-1]).tolist() == [-1]
+
+
+def test_log_losses_are_scikit_learns_at_the_edges_too():
+    labels, predictions = np.array([0, 1, 1, 0]), np.array([0.0, 1.0, 0.25, 0.9])
+    expected = sklearn.log_loss(labels, predictions)
+    assert metrics.row_log_losses(labels, predictions).mean() == pytest.approx(expected)
+    wrong = metrics.row_log_losses(np.array([1]), np.array([0.0]))
+    assert wrong[0] == pytest.approx(sklearn.log_loss([1], [0.0], labels=[0, 1]))
+
+
+def test_bins_of_equal_mass_keep_equal_values_together():
+    assert metrics.equal_mass_bins(np.ones(6), 3).tolist() == [0, 0, 1, 1, 2, 2]
+    assert metrics.equal_mass_bins(np.array([1, 8, 1]), 5).tolist() == [0, 2, 4]
+    assert metrics.equal_mass_bins(np.zeros(3), 5).tolist() == [0, 0, 0]
+
+
+def test_calibration_error_by_hand():
+    # Two bins: 3 rows, 1.2 predicted, 1 clicked; 1 row, .1 predicted, 1 clicked: (.2 + .9) / 4.
+    assert metrics.calibration_error(np.array([3, 1]), np.array([1.2, 0.1]), np.array([1, 1])) == pytest.approx(0.275)
+    assert np.isnan(metrics.calibration_error(np.zeros(2), np.zeros(2), np.zeros(2)))
+
+
+def test_scores_that_are_no_probabilities_have_no_log_loss():
+    found = metrics.click_metrics(ROWS, probability=False)
+    assert np.isnan(found["log_loss"]) and np.isnan(found["calibration"]) and found["auc"] == pytest.approx(6.5 / 9)
