@@ -1,4 +1,4 @@
-"""SavedModel signatures for TensorFlow Serving: `rank`, `score`, `score_examples`.
+"""SavedModel signatures for TensorFlow Serving: `rank`, `score`, `score_examples`; baselines have no `rank`.
 
 The transform graph is inside, so a request carries raw strings and numbers. Inputs are `FeatureSpec.serving_inputs()`.
 An invalid request raises InvalidArgumentError with one sentence that starts with "hrlrec: "; a server answers it with
@@ -8,14 +8,16 @@ INVALID_ARGUMENT.
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import tensorflow as tf
 
-from hrlrec_tf import features, training
+from hrlrec_tf import features, models
 from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.data.input import SessionReader, as_sparse
 from hrlrec_tf.errors import ModelError
+from hrlrec_tf.evaluation.scoring import Scorer
 from hrlrec_tf.features import FeatureSpec, Kind
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 from hrlrec_tf.ranking import Ranker
@@ -51,42 +53,77 @@ class ServingModule(tf.Module):
         """The list of each request: [batch, T] each; see `Ranker.rank`."""
         checks = _check_requests(inputs, self._reader.spec) + _check_epsilon(inputs)
         with tf.control_dependencies(checks):
-            ranked = self._ranker.rank(*self._read(inputs), tf.identity(inputs["epsilon"]))
+            ranked = self._ranker.rank(*read_request(inputs, self._reader), tf.identity(inputs["epsilon"]))
         ranked.pop("index")
         return ranked
 
     def score(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Click probability of each candidate as if shown first: [batch, candidates]."""
         with tf.control_dependencies(_check_requests(inputs, self._reader.spec)):
-            return {"click_probability": self._ranker.score(*self._read(inputs))}
+            return {"click_probability": self._ranker.score(*read_request(inputs, self._reader))}
 
     def score_examples(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Click probability and Q values of the displayed rows of serialized sessions: [batch, T] each."""
         return self._ranker.network(self._reader.read(inputs["examples"]))
 
-    def _read(self, inputs: Inputs) -> tuple[Request, Candidates]:
-        """Shapes the raw tensors as sessions have them and looks them up."""
-        spec = self._reader.spec
-        raw = {name: tf.identity(values) for name, values in inputs.items()}
-        candidate_tags = split_tags(raw[features.CANDIDATE + "tags"], spec.max_tags)
-        session = {name: raw[name] for name in spec.request if name != "request_id"}
-        for name, kind in spec.history_rows.items():
-            values = raw[name]
-            if name == "history_tags":
-                values = split_tags(values, spec.max_tags)
-            values = _newest(values, spec.history_length, kind)
-            session[name] = tf.reshape(values, [-1, spec.width(name)])
-        for name in features.PROFILE:
-            session[name] = as_sparse(raw[name])
-        for name in spec.item:
-            values = candidate_tags if name == "tags" else raw[features.CANDIDATE + name]
-            session[name] = as_sparse(tf.reshape(values, [tf.shape(values)[0], -1]))
-        batch = self._reader.transform(session)
-        rows = {name: batch.pop(name) for name in spec.item}
-        request = Request(batch, raw["profile_channel"], raw["profile_tag"])
-        return request, Candidates(
-            rows, raw[features.CANDIDATE + "item_id"], raw[features.CANDIDATE + "channel"], candidate_tags
-        )
+
+class ScoringModule(tf.Module):
+    """A click prediction model behind the signatures `score` (the default) and `score_examples`.
+
+    Args:
+      scorer: gives `click_probability` [B, T] of transformed sessions.
+      variables: its weights.
+      reader: of the sessions it was trained on.
+    """
+
+    def __init__(self, scorer: Scorer, variables: Sequence[tf.Variable], reader: SessionReader) -> None:
+        super().__init__(name="hrlrec")
+        self.weights, self.transform = list(variables), reader.layer
+        self._reader, self._scorer = reader, scorer
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """Name -> traced function."""
+        inputs = input_specs(self._reader.spec)
+        score = _trace(self.score, {name: spec for name, spec in inputs.items() if name != "epsilon"})
+        score_examples = _trace(self.score_examples, {"examples": tf.TensorSpec([None], tf.string, "examples")})
+        return {"serving_default": score, "score": score, "score_examples": score_examples}
+
+    def score(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """Click probability of each candidate as if shown first, 0 for padding: [batch, candidates]."""
+        with tf.control_dependencies(_check_requests(inputs, self._reader.spec)):
+            request, candidates = read_request(inputs, self._reader)
+        first = {"position": tf.ones_like(candidates.rows["item_id"])}
+        probability = self._scorer({**request.batch, **candidates.rows, **first})["click_probability"]
+        return {"click_probability": tf.where(candidates.item_id != "", probability, 0.0)}
+
+    def score_examples(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """Click probability of the displayed rows of serialized sessions: [batch, T]."""
+        return self._scorer(self._reader.read(inputs["examples"]))
+
+
+def read_request(inputs: Inputs, reader: SessionReader) -> tuple[Request, Candidates]:
+    """Shapes the raw tensors of a request as sessions have them and looks them up."""
+    spec = reader.spec
+    raw = {name: tf.identity(values) for name, values in inputs.items()}
+    candidate_tags = split_tags(raw[features.CANDIDATE + "tags"], spec.max_tags)
+    session = {name: raw[name] for name in spec.request if name != "request_id"}
+    for name, kind in spec.history_rows.items():
+        values = raw[name]
+        if name == "history_tags":
+            values = split_tags(values, spec.max_tags)
+        values = _newest(values, spec.history_length, kind)
+        session[name] = tf.reshape(values, [-1, spec.width(name)])
+    for name in features.PROFILE:
+        session[name] = as_sparse(raw[name])
+    for name in spec.item:
+        values = candidate_tags if name == "tags" else raw[features.CANDIDATE + name]
+        session[name] = as_sparse(tf.reshape(values, [tf.shape(values)[0], -1]))
+    batch = reader.transform(session)
+    rows = {name: batch.pop(name) for name in spec.item}
+    request = Request(batch, raw["profile_channel"], raw["profile_tag"])
+    return request, Candidates(
+        rows, raw[features.CANDIDATE + "item_id"], raw[features.CANDIDATE + "channel"], candidate_tags
+    )
 
 
 def _trace(
@@ -97,20 +134,23 @@ def _trace(
 
 
 def export_saved_model(model_dir: str, out: str) -> None:
-    """Writes the best networks of a model folder as a SavedModel.
+    """Writes the best networks of a model folder, of HRL-Rec or a baseline, as a SavedModel.
 
     Args:
-      model_dir: folder of `training.train`.
+      model_dir: folder of `hrlrec train`.
       out: folder to make; appears only when it is complete.
 
     Raises:
       ModelError: `model_dir` holds no finished model, or `out` exists.
     """
-    network, reader, _ = training.load(model_dir)
-    save(network, reader, out)
+    network, reader, _ = models.load(model_dir)
+    if isinstance(network, HrlRecNetwork):
+        save(lambda: ServingModule(network, reader), reader, out)
+    else:
+        save(lambda: ScoringModule(network, cast(tf.Module, network).variables, reader), reader, out)
 
 
-def save(network: HrlRecNetwork, reader: SessionReader, out: str) -> None:
+def save(make: Callable[[], ServingModule | ScoringModule], reader: SessionReader, out: str) -> None:
     """Writes a SavedModel to `out`: under a temporary name, then renamed. Raises ModelError if `out` exists."""
     target = pathlib.Path(out)
     if target.exists():
@@ -118,9 +158,10 @@ def save(network: HrlRecNetwork, reader: SessionReader, out: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = pathlib.Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        module = ServingModule(network, reader)
-        tf.saved_model.save(module, str(scratch), signatures=module.signatures())
-        write_warmup(str(scratch), reader)
+        module = make()
+        signatures = module.signatures()
+        tf.saved_model.save(module, str(scratch), signatures=signatures)
+        write_warmup(str(scratch), reader, [name for name in ("rank", "score") if name in signatures])
         scratch.chmod(0o755)  # a temporary folder is private, a model server may run as another user
         scratch.rename(target)
     except BaseException:

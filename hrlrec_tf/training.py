@@ -1,4 +1,4 @@
-"""The one training loop, used by the command line and by the TFX trainer.
+"""The one training loop of HRL-Rec, used by the command line and by the TFX trainer.
 
 What it leaves behind is described in `model_folder`. All that a run depends on is in its checkpoints or follows from
 its settings, so a resumed run ends as an unbroken one.

@@ -1,6 +1,7 @@
 """Warm-up requests inside a SavedModel, as TensorFlow Serving replays them before a version takes traffic."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -37,13 +38,15 @@ def canned_inputs(reader: SessionReader, candidates: int = 800) -> dict[str, np.
     return inputs
 
 
-def write_warmup(saved_model: str, reader: SessionReader, model_name: str = "hrlrec") -> None:
-    """Adds one `rank` and one `score` request to a SavedModel's extra assets."""
+def write_warmup(
+    saved_model: str, reader: SessionReader, signatures: Sequence[str], model_name: str = "hrlrec"
+) -> None:
+    """Adds one request for each of `signatures` (`rank`, `score`) to a SavedModel's extra assets."""
     inputs = canned_inputs(reader)
     path = pathlib.Path(saved_model) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature in ("rank", "score"):
+        for signature in signatures:
             request = predict_pb2.PredictRequest()
             request.model_spec.name = model_name
             request.model_spec.signature_name = signature

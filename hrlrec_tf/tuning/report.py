@@ -95,7 +95,8 @@ def _result(
 ) -> dict[str, Any]:
     ranked = sorted(records, key=lambda record: -(record.outcome.auc or 0.0))
     settings = space.settings(ranked[0].values)
-    options = ["--preset", space.preset, *(word for each in settings for word in ("--set", each))]
+    options = ["--preset", space.preset] if space.preset else []
+    options += [word for each in settings for word in ("--set", each)]
     command = ["hrlrec", "train", "--data", data, "--model", model, *options, "--out", "model"]
     return {
         "model": model,

@@ -48,7 +48,7 @@ def open_folder(folder: pathlib.Path, space: SearchSpace, model: str, sessions: 
       ModelError: the folder holds another search or other files; the message names what differs.
     """
     settings = space.to_dict()
-    del settings["trials"]
+    del settings["trials"], settings["model"]  # which stands as --model
     search = {
         "--model": model,
         "sessions behind --data": dict(sessions),

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from hrlrec_tf import config
-from hrlrec_tf.config import Config
+from hrlrec_tf import models
+from hrlrec_tf.settings import Sections
 
 Value: TypeAlias = bool | int | float | str  # a tuple or mapping is searched as its JSON text
 SEED_FIELD = "training.seed"
@@ -44,19 +44,21 @@ class SearchSpace:
       search: how values are chosen.
       fields: `section.field` -> what it may be.
       trials: at most this many; None for a whole grid.
-      preset: where settings come from that neither `fixed` nor `fields` names.
+      preset: where settings come from that neither `fixed` nor `fields` names; None for a model without presets.
       fixed: settings of every trial, as `--set` takes them.
       executions: seeds per trial.
       seed: of the search.
+      model: name of the model.
     """
 
     search: Literal["grid", "bayesian", "random"]
     fields: Mapping[str, Choices | Range]
     trials: int | None
-    preset: str
+    preset: str | None
     fixed: tuple[str, ...]
     executions: int
     seed: int
+    model: str
 
     @property
     def size(self) -> int | None:
@@ -80,9 +82,9 @@ class SearchSpace:
         """Everything a trial needs beside the preset, as `--set` takes it."""
         return [*self.fixed, *(setting(name, value) for name, value in values.items())]
 
-    def config(self, values: Mapping[str, Value]) -> Config:
+    def config(self, values: Mapping[str, Value]) -> Sections:
         """Settings of one trial; raises ConfigError where its values contradict each other."""
-        return config.preset(self.preset).override(self.settings(values))
+        return models.settings(self.model, self.preset).override(self.settings(values))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

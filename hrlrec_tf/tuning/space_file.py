@@ -3,7 +3,7 @@
 ```yaml
 search: bayesian          # or grid, random
 trials: 20                # at most; may be left out for a grid
-preset: best              # where the settings not named here come from
+preset: best              # where the settings not named here come from; the baselines have no presets
 executions: 1             # seeds per trial, whose validation AUC is averaged
 seed: 0                   # of the search itself
 set:                      # settings that every trial shares
@@ -27,10 +27,10 @@ from typing import Any, Literal
 
 import yaml
 
-from hrlrec_tf import config
-from hrlrec_tf.config import Config
+from hrlrec_tf import models
 from hrlrec_tf.data import parsing
 from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.settings import Sections
 from hrlrec_tf.tuning.space import SEED_FIELD, Choices, Range, SearchSpace, Value, setting
 
 _SPACES = importlib.resources.files("hrlrec_tf.tuning") / "spaces"
@@ -44,7 +44,7 @@ class _File:
     search: Literal["grid", "bayesian", "random"]
     space: Mapping[str, bool | object]
     trials: int | None = None
-    preset: Literal["paper", "best"] = "best"
+    preset: Literal["paper", "best"] | None = None
     set: Mapping[str, bool | object] = dataclasses.field(default_factory=dict)
     executions: int = 1
     seed: int = 0
@@ -73,8 +73,8 @@ class _RangeFile:
     step: float | str | None = None
 
 
-def load(path: str | pathlib.Path) -> SearchSpace:
-    """Reads and checks a space file, or one that the package brings by its name (for instance `hrl-rec`).
+def load(path: str | pathlib.Path, model: str = "hrl-rec") -> SearchSpace:
+    """Reads and checks a space file, or one that the package brings by its name (for instance `hrl-rec`), for a model.
 
     Raises:
       ConfigError: the file is absent, no YAML, or says something that cannot be searched; the message names file and
@@ -84,7 +84,7 @@ def load(path: str | pathlib.Path) -> SearchSpace:
     known = not path.exists() and str(path) in bundled()
     try:
         text = (_SPACES / f"{path}.yaml" if known else path).read_text(encoding="utf-8")
-        return _check(parsing.build(_File, yaml.safe_load(text) or {}, ""))
+        return _check(parsing.build(_File, yaml.safe_load(text) or {}, ""), model)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     except ConfigError as error:
@@ -96,29 +96,32 @@ def bundled() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in _SPACES.iterdir() if entry.name.endswith(".yaml"))
 
 
-def _check(file: _File) -> SearchSpace:
-    kinds = {name: _kind(f"space.{name}", name, value, file.search) for name, value in file.space.items()}
+def _check(file: _File, model: str) -> SearchSpace:
+    preset = file.preset or ("best" if model == "hrl-rec" else None)
+    base = models.settings(model, preset)
+    kinds = {name: _kind(f"space.{name}", name, value, file.search, base) for name, value in file.space.items()}
     fixed = {name: setting(name, value) for name, value in file.set.items()}
     options = {
         name: [setting(name, value) for value in (kind if isinstance(kind, list) else (kind.low, kind.high))]
         for name, kind in kinds.items()
     }
     for name, text in fixed.items():
-        _valid_config(f"set.{name}", file.preset, text, fixed, options)
+        _valid_config(f"set.{name}", base, text, fixed, options)
     fields: dict[str, Choices | Range] = {}
     for name, kind in kinds.items():
-        configs = [_valid_config(f"space.{name}", file.preset, text, fixed, options) for text in options[name]]
+        configs = [_valid_config(f"space.{name}", base, text, fixed, options) for text in options[name]]
         fields[name] = kind if isinstance(kind, Range) else Choices(_distinct(f"space.{name}", name, configs))
-    return SearchSpace(file.search, fields, file.trials, file.preset, tuple(fixed.values()), file.executions, file.seed)
+    settings = tuple(fixed.values())
+    return SearchSpace(file.search, fields, file.trials, preset, settings, file.executions, file.seed, model)
 
 
-def _kind(where: str, name: str, value: Any, search: str) -> list[Any] | Range:
+def _kind(where: str, name: str, value: Any, search: str, base: Sections) -> list[Any] | Range:
     """Values of a field as the file gives them, or its range; a range with a step is the list of its values."""
     if isinstance(value, list):
         return value
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where} must be a list of values, or {{min: .., max: ..}}: got {value!r}")
-    integer = _field_type(where, name) is int
+    integer = _field_type(where, name, base) is int
     file = parsing.build(_RangeFile, value, where)
     low, high = (_number(f"{where}.{end}", getattr(file, end), integer) for end in ("min", "max"))
     log = file.sampling == "log"
@@ -133,13 +136,13 @@ def _kind(where: str, name: str, value: Any, search: str) -> list[Any] | Range:
     return Range(low, high, integer, log)
 
 
-def _field_type(where: str, name: str) -> type:
+def _field_type(where: str, name: str, base: Sections) -> type:
     """Type of a field that is a number; raises ConfigError for any other."""
     section, _, field = name.partition(".")
-    kind = typing.get_type_hints(Config).get(section)
+    kind = base.kinds().get(section)
     hint = typing.get_type_hints(kind).get(field) if kind else None
     if hint is None:
-        config.preset("paper").override([f"{name}=0"])  # says which fields there are
+        base.override([f"{name}=0"])  # says which fields there are
     if hint not in (int, float):
         raise ConfigError(f"{where} is no number and has no range; list its values")
     return typing.cast(type, hint)
@@ -167,8 +170,8 @@ def _steps(where: str, low: float, high: float, step: float, log: bool, integer:
 
 
 def _valid_config(
-    where: str, preset: str, text: str, fixed: Mapping[str, str], options: Mapping[str, Sequence[str]]
-) -> Config:
+    where: str, base: Sections, text: str, fixed: Mapping[str, str], options: Mapping[str, Sequence[str]]
+) -> Sections:
     """Settings in which `text` is valid: alone, or else in some combination with other fields' values.
 
     Raises:
@@ -181,13 +184,13 @@ def _valid_config(
     first = None
     for more in itertools.chain([[]], drawn):
         try:
-            return config.preset(preset).override([*fixed.values(), *more, text])
+            return base.override([*fixed.values(), *more, text])
         except ConfigError as error:
             first = first or error
     raise ConfigError(f"{where}: {first}")
 
 
-def _distinct(where: str, name: str, configs: Sequence[Config]) -> tuple[Value, ...]:
+def _distinct(where: str, name: str, configs: Sequence[Sections]) -> tuple[Value, ...]:
     """A field's values in these settings, each once."""
     section, _, field = name.partition(".")
     values = [found.to_dict()[section][field] for found in configs]

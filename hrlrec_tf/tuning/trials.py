@@ -21,14 +21,14 @@ class Job:
     Attributes:
       data: folder of sessions.
       model: name of the model.
-      preset: where settings come from.
+      preset: where settings come from; None for a model without presets.
       settings: `section.field=value` each.
       seeds: one training run each; empty for one run with the settings' own seed.
     """
 
     data: str
     model: str
-    preset: str
+    preset: str | None
     settings: Sequence[str]
     seeds: Sequence[int] = ()
 

@@ -30,7 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
-    wanted = space_file.load(args.space)
+    wanted = space_file.load(args.space, args.model)
     if not 1 <= args.parallel <= 256:
         raise ConfigError(f"--parallel must be from 1 to 256: got {args.parallel}")
     data = verbs.session_folder(args.data)

@@ -59,7 +59,8 @@ def _train(job: Job, seed: int | None, folder: pathlib.Path) -> Mapping[str, Any
         result: Mapping[str, Any] | None = json.loads((model / "result.json").read_text(encoding="utf-8"))
     else:
         settings = [*job.settings, *([] if seed is None else [f"{SEED_FIELD}={seed}"])]
-        words = [f"--data={job.data}", f"--model={job.model}", f"--preset={job.preset}", f"--out={model}", "--resume"]
+        words = [f"--data={job.data}", f"--model={job.model}", f"--out={model}", "--resume"]
+        words += [f"--preset={job.preset}"] if job.preset else []
         parser = argparse.ArgumentParser()
         verbs.TRAIN.add_arguments(parser)
         result = verbs.TRAIN.run(parser.parse_args([*words, *(f"--set={setting}" for setting in settings)]))

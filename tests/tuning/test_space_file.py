@@ -182,3 +182,17 @@ def test_bundled_files_load_by_name(name: str) -> None:
 
 def test_the_example_is_there() -> None:
     assert "hrl-rec" in space_file.bundled()
+
+
+def test_of_a_baseline(tmp_path):
+    file = tmp_path / "space.yaml"
+    file.write_text("{search: random, trials: 2, space: {network.embedding_dim: [8, 16]}, set: {training.epochs: 1}}")
+    found = space_file.load(file, "deepfm")
+    assert (found.preset, found.model) == (None, "deepfm")
+    settings = found.config({"network.embedding_dim": 8})
+    assert (settings.network.embedding_dim, settings.training.epochs) == (8, 1)
+    with pytest.raises(ConfigError, match="'network.embedding_dim' is unknown; known: inputs"):
+        space_file.load(file, "lr")
+    file.write_text("{search: grid, preset: best, space: {training.seed: [1, 2]}}")
+    with pytest.raises(ConfigError, match="deepfm has no presets, got preset 'best'; leave it out"):
+        space_file.load(file, "deepfm")

@@ -1,6 +1,7 @@
 """Baselines through the verbs: train, resume, evaluate, compare, report, and what is refused."""
 
 import json
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,8 @@ def test_train_wrote_a_model_folder(deepfm, prepared):
     assert result["model"] == "deepfm" and 0 < result["validation_auc"] < 1 and result["parameters"] > 1000
     records = [json.loads(line) for line in (deepfm / "metrics.jsonl").read_text().splitlines()]
     assert [record["split"] for record in records[:2]] == ["train", "validation"]
+    documented = (pathlib.Path(__file__).parents[3] / "docs" / "metrics.md").read_text().partition("## Baselines")[2]
+    assert all(f"`{name}`" in documented for record in records[:2] for name in set(record) - {"epoch", "step", "split"})
     aucs = [record["auc"] for record in records if record["split"] == "validation"]
     assert result["validation_auc"] == pytest.approx(max(aucs))
 
