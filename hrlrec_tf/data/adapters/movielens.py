@@ -132,7 +132,7 @@ def _described(table: pa.Table) -> pa.Table:
     else:
         flags = np.array([columns.to_text(table[genre])[0].to_pylist() for genre in GENRES_100K]) == "1"
         genres = pa.array(["|".join(np.array(GENRES_100K)[of_movie]) for of_movie in flags.T], pa.string())
-    year = pc.struct_field(pc.extract_regex(title, r"\((?P<year>\d{4})\)\s*$"), [0])
+    year = pc.struct_field(pc.extract_regex(title, r"\((?P<year>\d{4})\)(?:\s\(V\))?\s*$"), [0])
     return with_columns(
         table.select(["item_id"]), {"genres": pc.if_else(pc.equal(genres, NO_GENRE), "none", genres), "year": year}
     )
