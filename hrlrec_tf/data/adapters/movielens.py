@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -129,9 +130,9 @@ def _described(table: pa.Table) -> pa.Table:
     if "genres" in table.column_names:
         genres = columns.to_text(table["genres"])[0]
     else:
-        flags = [pc.if_else(pc.equal(columns.to_text(table[genre])[0], "1"), genre, None) for genre in GENRES_100K]
-        genres = pc.binary_join_element_wise(*flags, "|", null_handling="skip")
-    year = pc.struct_field(pc.extract_regex(title, r"\((?P<year>\d{4})\)\s*$"), [0])
+        flags = np.array([columns.to_text(table[genre])[0].to_pylist() for genre in GENRES_100K]) == "1"
+        genres = pa.array(["|".join(np.array(GENRES_100K)[of_movie]) for of_movie in flags.T], pa.string())
+    year = pc.struct_field(pc.extract_regex(title, r"\((?P<year>\d{4})\)(?:\s\(V\))?\s*$"), [0])
     return with_columns(
         table.select(["item_id"]), {"genres": pc.if_else(pc.equal(genres, NO_GENRE), "none", genres), "year": year}
     )
