@@ -130,7 +130,7 @@ class _Pairs:
         }
 
     def rest(self) -> dict[str, Array]:
-        """The other rows of the list: how many are alike, how many of these stand above by chance, how high they stand."""
+        """The list's other rows: how many are alike, how many of these would be above by chance, how high they are."""
         count = np.maximum(self.pair.sum(axis=2), 1)
         appeal = self.pair * self._rate[:, None, :]
         place = np.arange(self._rate.shape[1])
