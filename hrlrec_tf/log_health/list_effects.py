@@ -7,7 +7,7 @@ know the user better than `base` does: what the list holds and how its channels,
 bottom tells this taste, so both models have it. What is left is whether the same row stood just above or just below.
 Controls:
 
-* `shuffled`: as `above`, but as many rows drawn at random from the whole list. What it gains is no effect of order;
+* `shuffled`: as `above`, in a random order of the list. What it gains is no effect of order;
 * `next_same_channel`: the row below, beside `above`; a click cannot owe to it, unless the user reads ahead;
 * `feedback`: what clicks above add. A model may not use them within the list; they tell the mood of the moment.
 

@@ -69,7 +69,7 @@ def design(lists: Sequence[Lists], seed: int = 0) -> Design:
         "base": base,
         "rest": {name: np.where(rule[:, None], 0.0, values) for name, values in pairs.rest().items()},
         "above": above,
-        "shuffled": pairs.above(_random_order(place, pairs.pair, rng)),
+        "shuffled": pairs.above(_random_order(place, pairs.pair, rule, rng)),
         "below": {"next_same_channel": pairs.next_same()},
         "feedback": pairs.feedback(order),
     }
@@ -97,13 +97,17 @@ class _Order:
         self.previous: Array = (rank + 1 == place[:, :, None]) & pair
 
 
-def _random_order(place: Array, pair: Array, rng: np.random.Generator) -> _Order:
-    """As many rows above each row as there are, but any of the list's other rows, drawn anew for each.
+def _random_order(place: Array, pair: Array, by_rule: Array, rng: np.random.Generator) -> _Order:
+    """Each list in a random order; where a rule made the list, as many rows as stand above each, drawn anew for each.
 
-    One random order of the whole list would tell less of the list than the true one, since its places are not known.
+    Where `base` does not know the rest of the list, a random order would tell less of it than the true one at late
+    places, since it puts any number of rows above a row.
     """
-    rank = np.argsort(np.argsort(np.where(pair, rng.random(pair.shape), 2.0), axis=2), axis=2)
-    return _Order(rank, place, pair)
+    valid = pair.any(axis=2)
+    order = np.argsort(np.argsort(np.where(valid, rng.random(place.shape), 2.0), axis=1), axis=1)
+    drawn = np.argsort(np.argsort(np.where(pair, rng.random(pair.shape), 2.0), axis=2), axis=2)
+    rank = np.where(by_rule[:, None, None], drawn, order[:, None, :])
+    return _Order(rank, np.where(by_rule[:, None], place, order), pair)
 
 
 class _Pairs:
@@ -130,19 +134,16 @@ class _Pairs:
         }
 
     def rest(self) -> dict[str, Array]:
-        """The list's other rows: how many are alike, how many of these would be above by chance, how high they are."""
+        """The list's other rows: how many are alike, and the sum of their places."""
         count = np.maximum(self.pair.sum(axis=2), 1)
         appeal = self.pair * self._rate[:, None, :]
         place = np.arange(self._rate.shape[1])
-        chance = place / count
         return {
             "same_channel": self._same.sum(axis=2),
             "same_channel_share": self._same.sum(axis=2) / count,
             "tags": self._tags.sum(axis=2),
             "appeal": appeal.sum(axis=2) / count,
             "length": np.log1p(count),
-            "same_channel_by_chance": self._same.sum(axis=2) * chance,
-            "tags_by_chance": self._tags.sum(axis=2) * chance,
             "same_channel_places": self._same @ place,
             "tags_places": self._tags @ place,
             "appeal_places": appeal @ place,
