@@ -33,7 +33,8 @@ def _gains(gains: Mapping[str, Any]) -> Chart:
     rows = [
         (
             label,
-            *(number(gains[name][metric][each], 5) for metric in ("auc", "log_loss") for each in ("value", "low", "high")),
+            *(number(gains[name]["auc"][each], 5) for each in ("value", "low", "high")),
+            *(number(gains[name]["log_loss"][each], 5) for each in ("value", "low", "high")),
             number(gains[name]["log_loss"]["p_value"], 4),
         )
         for name, label in _GAINS.items()

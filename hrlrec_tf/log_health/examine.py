@@ -57,6 +57,7 @@ def examine(
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return {
         "log": {name: summary[name] for name in _SUMMARY if name in summary},
+        "item_counts": "item_click_rate" in sessions.spec.optional,
         **figures.result(sessions.channels),
         "list_effects": effects | {"user_share": sample.share},
     }

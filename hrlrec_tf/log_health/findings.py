@@ -38,8 +38,8 @@ def list_effects(effects: Mapping[str, Any]) -> Finding:
     if verdict == "impossible":
         return _finding(
             "bad",
-            f"List effects: cannot be told. {effects['reason'].capitalize()}. As the log stands, a list-wise model can do "
-            f"no more than a row-wise one; {_NO_EFFECT}.",
+            f"List effects: cannot be told. {effects['reason'].capitalize()}. As the log stands, a list-wise model can "
+            f"do no more than a row-wise one; {_NO_EFFECT}.",
         )
     if verdict == "few" and effects["reason"]:
         return _finding(
@@ -160,9 +160,10 @@ def _channels(health: Mapping[str, Any]) -> list[Finding]:
 def _cold(health: Mapping[str, Any]) -> list[Finding]:
     found = []
     cold = health["cold"].get("eval", {})
+    counts = "" if health["item_counts"] else "add item_counts: {} to dataset.yaml and "
     for what, advice in (
         ("users", "keep network.user_id=false (preset best)"),
-        ("items", "add item_counts: {} to dataset.yaml and keep training.hidden_ids above 0 (preset best)"),
+        ("items", f"{counts}keep training.hidden_ids above 0 (preset best)"),
     ):
         share = cold.get(f"rows_of_new_{what}", math.nan)
         if share > _COLD:
@@ -183,7 +184,9 @@ def _cold(health: Mapping[str, Any]) -> list[Finding]:
 def _columns(health: Mapping[str, Any]) -> list[Finding]:
     found = []
     if not health["dwell"]:
-        found.append(_finding("note", "The log has no dwell times: switch that part of the reward off (rewards)."))
+        found.append(
+            _finding("note", "The log has no dwell times: give dwell, the second of rewards.weights, no weight.")
+        )
     if not health["rows_with_tags"]:
         found.append(_finding("note", "The log has no tags: diversity and novelty have nothing to count."))
     rejected = sum(health["log"].get("rejected", {}).values())

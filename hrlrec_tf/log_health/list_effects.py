@@ -7,7 +7,7 @@ know the user better than `base` does: what the list holds and how its channels,
 bottom tells this taste, so both models have it. What is left is whether the same row stood just above or just below.
 Controls:
 
-* `shuffled`: as `above`, with the order inside lists drawn at random. What it gains is no effect of order;
+* `shuffled`: as `above`, in a random order of the list. What it gains is no effect of order;
 * `next_same_channel`: the row below, beside `above`; a click cannot owe to it, unless the user reads ahead;
 * `feedback`: what clicks above add. A model may not use them within the list; they tell the mood of the moment.
 
@@ -122,7 +122,7 @@ def _verdict(measured: dict[str, Any]) -> str:
     """Yes, where a random order does not explain it as well; none, where a material gain is ruled out; else few."""
     gains = measured["gains"]
     if measured["p_value"] < ALPHA:
-        by_order = not measured["p_value_shuffled"] < ALPHA or gains["order"]["log_loss"]["low"] > 0
+        by_order = not measured["p_value_shuffled"] < ALPHA or gains["order"]["log_loss"]["p_value"] < ALPHA
         return "yes" if by_order else "unclear"
     return "none" if gains["above"]["auc"]["high"] < MATERIAL_AUC else "few"
 

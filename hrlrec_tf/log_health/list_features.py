@@ -60,18 +60,18 @@ def design(lists: Sequence[Lists], seed: int = 0) -> Design:
     rate, shown = _item_rates(item, clicked, valid, fold)
     pairs = _Pairs(channel, tags, valid, rate, clicked)
     place = np.broadcast_to(np.arange(item.shape[1]), item.shape)
-    shuffled = np.argsort(np.argsort(np.where(valid, rng.random(item.shape), 2.0), axis=1), axis=1)
     lines = valid & (place >= 1)
-    above = pairs.above(place)
+    order = _Order(place[:, None, :], place, pairs.pair)
+    above = pairs.above(order)
     base = _base(chosen, pairs, above, rate, shown, clicked, valid)
     rule = rows_of(chosen, "by_rule")
     groups = {
         "base": base,
         "rest": {name: np.where(rule[:, None], 0.0, values) for name, values in pairs.rest().items()},
         "above": above,
-        "shuffled": pairs.above(shuffled),
+        "shuffled": pairs.above(_random_order(place, pairs.pair, rule, rng)),
         "below": {"next_same_channel": pairs.next_same()},
-        "feedback": pairs.feedback(place),
+        "feedback": pairs.feedback(order),
     }
     return Design(
         user=np.broadcast_to(user[:, None], item.shape)[lines],
@@ -85,19 +85,43 @@ def design(lists: Sequence[Lists], seed: int = 0) -> Design:
     )
 
 
+class _Order:
+    """Who stands above whom: row j above row i where `rank`, of j for i, is below the place of i.
+
+    Attributes:
+      above, previous: [L, T, T] whether j stands above i, and right above it.
+    """
+
+    def __init__(self, rank: Array, place: Array, pair: Array) -> None:
+        self.above: Array = (rank < place[:, :, None]) & pair
+        self.previous: Array = (rank + 1 == place[:, :, None]) & pair
+
+
+def _random_order(place: Array, pair: Array, by_rule: Array, rng: np.random.Generator) -> _Order:
+    """Each list in a random order; where a rule made the list, as many rows as stand above each, drawn anew for each.
+
+    Where `base` does not know the rest of the list, a random order would tell less of it than the true one at late
+    places, since it puts any number of rows above a row.
+    """
+    valid = pair.any(axis=2)
+    order = np.argsort(np.argsort(np.where(valid, rng.random(place.shape), 2.0), axis=1), axis=1)
+    drawn = np.argsort(np.argsort(np.where(pair, rng.random(pair.shape), 2.0), axis=2), axis=2)
+    rank = np.where(by_rule[:, None, None], drawn, order[:, None, :])
+    return _Order(rank, np.where(by_rule[:, None], place, order), pair)
+
+
 class _Pairs:
     """Pairs of rows (i, j) of each list, j another row than i."""
 
     def __init__(self, channel: Array, tags: Array, valid: Array, rate: Array, clicked: Array) -> None:
-        self._pair = valid[:, :, None] & valid[:, None, :] & ~np.eye(valid.shape[1], dtype=bool)
-        self._same = (channel[:, :, None] == channel[:, None, :]) & self._pair
-        self._tags = _shared_tags(tags) * self._pair
+        self.pair = valid[:, :, None] & valid[:, None, :] & ~np.eye(valid.shape[1], dtype=bool)
+        self._same = (channel[:, :, None] == channel[:, None, :]) & self.pair
+        self._tags = _shared_tags(tags) * self.pair
         self._rate, self._clicked = rate, clicked
 
-    def above(self, order: Array) -> dict[str, Array]:
-        """What stands above each row where rows stand in `order`, [L, T] places: all [L, T], without any feedback."""
-        above = (order[:, None, :] < order[:, :, None]) & self._pair
-        previous = (order[:, None, :] + 1 == order[:, :, None]) & self._pair
+    def above(self, order: "_Order") -> dict[str, Array]:
+        """What stands above each row in an order: all [L, T], without any feedback."""
+        above, previous = order.above, order.previous
         count = np.maximum(above.sum(axis=2), 1)
         same, tags = (self._same & above).sum(axis=2), (self._tags * above).sum(axis=2)
         return {
@@ -110,9 +134,9 @@ class _Pairs:
         }
 
     def rest(self) -> dict[str, Array]:
-        """The other rows of the list, above and below alike."""
-        count = np.maximum(self._pair.sum(axis=2), 1)
-        appeal = self._pair * self._rate[:, None, :]
+        """The list's other rows: how many are alike, and the sum of their places."""
+        count = np.maximum(self.pair.sum(axis=2), 1)
+        appeal = self.pair * self._rate[:, None, :]
         place = np.arange(self._rate.shape[1])
         return {
             "same_channel": self._same.sum(axis=2),
@@ -131,10 +155,9 @@ class _Pairs:
         following[:, :-1] = self._same.diagonal(1, 1, 2)
         return following
 
-    def feedback(self, order: Array) -> dict[str, Array]:
+    def feedback(self, order: "_Order") -> dict[str, Array]:
         """Clicks above each row: over all rows, on the row right above, and on rows of the same channel."""
-        above = (order[:, None, :] < order[:, :, None]) & self._pair
-        previous = (order[:, None, :] + 1 == order[:, :, None]) & self._pair
+        above, previous = order.above, order.previous
         clicked = self._clicked[:, None, :]
         return {
             "click_share_above": (above * clicked).sum(axis=2) / np.maximum(above.sum(axis=2), 1),

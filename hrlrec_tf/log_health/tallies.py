@@ -88,7 +88,8 @@ class Keyed:
     """Sums of several counts by a 64-bit key."""
 
     def __init__(self, width: int) -> None:
-        self._keys, self._counts = np.zeros(0, np.int64), np.zeros((0, width), np.int64)
+        self._keys: Array = np.zeros(0, np.int64)
+        self._counts: Array = np.zeros((0, width), np.int64)
         self._new: list[tuple[Array, Array]] = []
         self._pending = 0
 
@@ -106,7 +107,7 @@ class Keyed:
         return self._keys, self._counts
 
     def _merge(self) -> None:
-        keys: Array = np.concatenate([self._keys, *(keys for keys, _ in self._new)])
+        keys = np.concatenate([self._keys, *(keys for keys, _ in self._new)])
         counts = np.concatenate([self._counts, *(counts for _, counts in self._new)])
         self._keys, place = np.unique(keys, return_inverse=True)
         self._counts = _sum_by(place, counts, len(self._keys)).astype(np.int64)
@@ -164,7 +165,7 @@ class Periods:
         self._lists.add(days, np.ones((len(days), 1), np.int64))
         for name, day, value in (("users", days, users), ("items", rows.day, rows.item)):
             order = np.lexsort((value, day))
-            ordered: Array = np.stack([day[order], value[order]])
+            ordered = np.stack([day[order], value[order]])
             kept = ordered[:, np.append(True, (np.diff(ordered) != 0).any(axis=0))[: len(order)]]
             for each in np.unique(day):
                 self._distinct[name][int(each)].append(kept[1, kept[0] == each])
