@@ -98,7 +98,7 @@ class ScoringModule(tf.Module):
 
     def score_examples(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Click probability of the displayed rows of serialized sessions: [batch, T]."""
-        return self._scorer(self._reader.read(inputs["examples"]))
+        return dict(self._scorer(self._reader.read(inputs["examples"])))
 
 
 def read_request(inputs: Inputs, reader: SessionReader) -> tuple[Request, Candidates]:

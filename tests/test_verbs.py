@@ -5,7 +5,7 @@ import json
 import pytest
 import tiny
 
-from hrlrec_tf import models, training, verbs
+from hrlrec_tf import training, verbs
 from hrlrec_tf.data import transform
 from hrlrec_tf.errors import ConfigError, DataError
 

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
-from hrlrec_tf.experiments import charts, formatting
-from hrlrec_tf.experiments.drawing import Ink, as_svg, drawing, short
+from hrlrec_tf.experiments import formatting
+from hrlrec_tf.experiments.drawing import Ink, Reference, as_svg, drawing
+from hrlrec_tf.experiments.interval_charts import interval_chart
 from hrlrec_tf.experiments.run_charts import MOST_BARS, Chart, as_float
 
 _TITLES = {"channel": "AUC by channel", "position": "AUC by position", "activity": "AUC by what users had seen before"}
-_ROW, _SQUARE = 0.3, 3.4  # inches
+_SQUARE = 3.4  # inches
 
 
 def evaluation_charts(evaluation: Mapping[str, Any], prefix: str = "") -> list[Chart]:
@@ -86,23 +85,17 @@ def slice_chart(name: str, title: str, slices: Mapping[str, Mapping[str, Any]], 
     values, low, high = (
         np.array([as_float(slices[key].get(column)) for key in shown]) for column in ("auc", "auc_low", "auc_high")
     )
-    svg = ""
-    if np.isfinite(values).any():
-        with drawing(0.75 + _ROW * len(shown)) as (figure, axes):
-            places = np.arange(len(shown))
-            axes.hlines(places, low, high, color=Ink.FIRST.value[0], linewidth=1.6)
-            axes.plot(values, places, "o", color=Ink.FIRST.value[0], markersize=6)
-            _mark(axes, 0.5, "chance")
-            _mark(axes, as_float(overall), "all rows")
-            axes.set_yticks(places, [short(key) for key in shown])
-            axes.tick_params(axis="y", length=0)
-            axes.invert_yaxis()
-            axes.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=3))
-            axes.grid(axis="x")
-            axes.margins(x=0.04, y=0.08)
-            svg = as_svg(figure, name, f"{title}: {'; '.join(f'{row[0]} {row[2]}' for row in rows)}")
+    svg = interval_chart(
+        name,
+        f"{title}: {'; '.join(f'{row[0]} {row[2]}' for row in rows)}",
+        shown,
+        values.tolist(),
+        list(zip(low, high, strict=True)),
+        [row[2] for row in rows[: len(shown)]],
+        reference=Reference("all rows", as_float(overall)),
+    )
     cut = "" if len(slices) <= MOST_BARS else f" The first {MOST_BARS} of {len(slices)}; the table has all."
-    caption = f"Lines are 95 % intervals over users; the dotted lines are chance and all rows together.{cut}"
+    caption = f"Lines are 95 % intervals over users; the dotted line is all rows together.{cut}"
     return Chart(title, caption, svg, ("slice", "rows", "AUC", "95 % interval"), rows)
 
 
@@ -114,9 +107,3 @@ def _cells(figures: Mapping[str, Any]) -> tuple[str, str]:
     low, high = (formatting.number(figures.get(f"auc_{end}"), 4) for end in ("low", "high"))
     span = formatting.DASH if formatting.DASH in (low, high) else f"{low} to {high}"
     return formatting.number(figures.get("auc"), 4), span
-
-
-def _mark(axes: Axes, value: float, name: str) -> None:
-    if np.isfinite(value):
-        axes.axvline(value, color=Ink.TEXT.value[0], linewidth=0.8, linestyle=(0, (1, 2)))
-        axes.annotate(name, (value, 1), (0, 3), ("data", "axes fraction"), "offset points", ha="center")
