@@ -71,6 +71,7 @@ def test_the_documentation_has_a_section_for_each_data_set():
     sections = DOCS.read_text(encoding="utf-8").split("\n## ")[1:]
     assert [section.split("\n")[0] for section in sections] == [adapter.title for adapter in ADAPTERS.values()]
     for section, (name, adapter) in zip(sections, ADAPTERS.items()):
+        section = " ".join(section.split())
         assert f"hrlrec convert {name} " in section
         assert adapter.source.split(" ")[0] in section and adapter.licence in section
         assert all(f"`{variant}`" in section for variant in adapter.variants)
