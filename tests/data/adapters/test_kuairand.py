@@ -1,5 +1,7 @@
 import gzip
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from hrlrec_tf.errors import ConfigError, LogError
@@ -137,3 +139,20 @@ def test_two_variants_need_a_choice(tmp_path):
     with pytest.raises(ConfigError, match="several variants of KuaiRand: name one with --variant pure . 1k"):
         run("kuairand", tmp_path / "in", tmp_path / "log")
     assert len(run("kuairand", tmp_path / "in", tmp_path / "log", "pure")[1]) == 4
+
+
+def test_the_rows_of_the_real_sample(shared_data, tmp_path):
+    """A sample that lacks the published columns is_like, is_hate, profile_stay_time, is_rand and tab."""
+    path = next((shared_data / "kuairand27k_like_hate").glob("*.tsv"))
+    sample = pd.read_csv(path, sep="\t").reindex(columns=LOG.split(","), fill_value=0)
+    folder = copy(tmp_path / "in", "27k")
+    sample.to_csv(folder / "data" / "log_standard_4_08_to_4_21_27k_part1.csv", index=False)
+    report, rows, _ = run("kuairand", folder, tmp_path / "log")
+    assert len(rows) == 41_828 + 4 and report["rejected"] == {}
+    rows, short = rows[:-4], sample["duration_ms"].between(1, 29_999)
+    photo = sample["duration_ms"] == 0
+    channels = np.select([sample["video_id"] == 13, photo, short], ["ad", "photo", "short"], "long")
+    assert [row["channel"] for row in rows] == channels.tolist()
+    assert sum(row["clicks"] for row in rows) == sample["is_click"].sum()
+    np.testing.assert_allclose([row["dwell_seconds"] for row in rows], sample["play_time_ms"] / 1000, rtol=1e-6)
+    assert [row["timestamp"] for row in rows] == sample["time_ms"].tolist()
