@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from benchmarks import rows
 from benchmarks.peer_inputs import Task
-from benchmarks.quality import environment
+from hrlrec_tf.experiments.cells import environment
 from hrlrec_tf.cli import write_json
 from hrlrec_tf.errors import HrlrecError, TrainingError
 

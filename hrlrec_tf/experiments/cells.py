@@ -155,7 +155,7 @@ class Run:
         with open(log, "ab") as output:
             command = [sys.executable, "-m", "hrlrec_tf.cli", verb, f"--data={self.sessions.folder}", *words]
             code = subprocess.run(
-                command, stdout=output, stderr=output, env=_environment(self.threads), check=False
+                command, stdout=output, stderr=output, env=environment(self.threads), check=False
             ).returncode
         if code:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or ["no output"]
@@ -202,7 +202,7 @@ def _available_memory() -> int:
     return int(sizes["MemAvailable"].split()[0]) * 1024
 
 
-def _environment(threads: int) -> dict[str, str]:
+def environment(threads: int) -> dict[str, str]:
     """This process's environment, with TensorFlow and the BLAS held to some threads."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {**os.environ, **{name: str(threads) for name in names}}
