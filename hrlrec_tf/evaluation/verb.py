@@ -60,7 +60,8 @@ def _evaluate(args: argparse.Namespace) -> Mapping[str, Any]:
         ]
         found = evaluator.evaluate(store, options, uncertain)
     print(tables.evaluation(found[_MODEL], options))
-    result = {**found[_MODEL].to_dict(), **dataclasses.asdict(options)}
+    settings = {name: value for name, value in dataclasses.asdict(options).items() if name != "slices"}
+    result = found[_MODEL].to_dict() | settings
     if args.base:
         ours, base = found[_MODEL], found[_BASE]
         result["base"] = base.to_dict()

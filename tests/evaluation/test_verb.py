@@ -68,6 +68,10 @@ def test_evaluate_against_a_base(scored, capsys):
     assert 0 < difference["low"] < difference["high"] and difference["p_value"] == pytest.approx(1 / 201)
     assert result["differences"]["log_loss"]["difference"] < 0
     assert result["base"]["auc"] == result["base_auc"]
+    assert (result["replicates"], result["ndcg_at"]) == (200, 10)
+    for dimension, slices in result["slices"].items():
+        assert {name: each["auc"] for name, each in slices.items()} == result[f"auc_by_{dimension}"]
+    assert set(result["slices"]) == {"channel", "position", "activity"}
     printed = capsys.readouterr().out
     assert f"base_auc     {result['base_auc']:.4f}" in printed and "rela_impr    " in printed
     assert "against the base  difference" in printed
