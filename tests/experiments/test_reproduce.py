@@ -33,7 +33,7 @@ def scored(skill: float, seed: int) -> pd.DataFrame:
             "user_id": [f"u{i // (ROWS // USERS)}" for i in range(ROWS)],
             "channel": rng.choice(["news", "video"], ROWS),
             "position": np.arange(ROWS) % 5 + 1,
-            "history_rows": 3,
+            "history_impressions": 3,
             "label": rng.integers(2, size=ROWS),
         }
     )
