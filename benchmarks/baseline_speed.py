@@ -26,9 +26,9 @@ import tensorflow as tf
 
 from benchmarks import rows
 from benchmarks.peer_inputs import Task
-from hrlrec_tf.experiments.cells import environment
 from hrlrec_tf.cli import write_json
 from hrlrec_tf.errors import HrlrecError, TrainingError
+from hrlrec_tf.experiments.cells import environment
 
 BATCH_SIZE = 4096
 L2 = 1e-5

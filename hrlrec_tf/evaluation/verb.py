@@ -26,6 +26,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="eval", choices=("train", "validation", "eval"))
     parser.add_argument("--base", metavar="PATH", help="the same of a model to compare with: RelaImpr, differences, p")
     parser.add_argument("--predictions", metavar="FILE", help="also write the scored rows here, as Parquet")
+    parser.add_argument("--report", metavar="FILE", help="also write an HTML page")
     _add_bootstrap(parser, REPLICATES)
     parser.add_argument(
         "--ndcg-at", type=int, default=Options.ndcg_at, metavar="K", help="of NDCG@K (default: %(default)s)"
@@ -72,6 +73,11 @@ def _evaluate(args: argparse.Namespace) -> Mapping[str, Any]:
             metric: comparison.paired_difference(ours, base, metric) for metric in comparison.METRICS
         }
         print(f"\n{tables.against_base(result)}")
+    if args.report:
+        from hrlrec_tf.experiments import evaluation_page, report
+
+        title = f"Evaluation: {pathlib.Path(args.model).resolve().name}"
+        print(f"\npage: {report.write_page(args.report, evaluation_page.render(title, result))}")
     return result
 
 
