@@ -47,7 +47,7 @@ def list_effects(effects: Mapping[str, Any]) -> Finding:
         )
     gain = effects["gains"]["above"]["auc"]
     size = f"AUC {_signed(gain['value'])}, 95 % from {_signed(gain['low'])} to {_signed(gain['high'])}"
-    tail = f"{size}, p {p_text(effects['p_value'])}"
+    tail = f"{size}, p {p_text(effects['gains']['above']['log_loss']['p_value'])}"
     if verdict == "yes":
         return _found(effects, tail)
     if verdict == "unclear":

@@ -119,9 +119,12 @@ def _odds(column: Array, others: Array, lines: Design) -> dict[str, float]:
 
 
 def _verdict(measured: dict[str, Any]) -> str:
-    """Yes, where a random order does not explain it as well; none, where a material gain is ruled out; else few."""
+    """Yes, where coefficients and new users agree and a random order does not explain it; none, where no gain matters.
+
+    Neither alone is enough: coefficients also tell what is left of a policy's taste, see `docs/log-health.md`.
+    """
     gains = measured["gains"]
-    if measured["p_value"] < ALPHA:
+    if measured["p_value"] < ALPHA and gains["above"]["log_loss"]["p_value"] < ALPHA:
         by_order = not measured["p_value_shuffled"] < ALPHA or gains["order"]["log_loss"]["p_value"] < ALPHA
         return "yes" if by_order else "unclear"
     return "none" if gains["above"]["auc"]["high"] < MATERIAL_AUC else "few"

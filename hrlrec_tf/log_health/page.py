@@ -50,6 +50,7 @@ def render(title: str, health: Mapping[str, Any]) -> str:
         verdict_title=title_of_verdict,
         verdict=verdict,
         verdict_level=health["findings"][0]["level"],
+        p_gain=findings.p_text(effects.get("gains", {}).get("above", {}).get("log_loss", {}).get("p_value")),
         p_value=findings.p_text(effects.get("p_value")),
         p_shuffled=findings.p_text(effects.get("p_value_shuffled")),
         findings=health["findings"][1:],
