@@ -48,7 +48,8 @@ def test_evaluate_scores_as_training_did(deepfm, prepared, tmp_path):
     expected = json.loads((deepfm / "result.json").read_text())["validation_auc"]
     assert result["auc"] == pytest.approx(expected) and result["rela_impr"] == pytest.approx(0.0)
     rows = pd.read_parquet(file)
-    assert set(rows) == {"request_id", "user_id", "channel", "position", "label", "prediction"}
+    scored = "request_id user_id channel position history_impressions label prediction"
+    assert set(rows) == set(scored.split())
     assert len(rows) == result["rows"] and rows["prediction"].between(0, 1).all()
 
 
