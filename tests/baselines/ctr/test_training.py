@@ -13,6 +13,7 @@ from hrlrec_tf.baselines.ctr import fitting
 from hrlrec_tf.baselines.ctr import training as ctr_training
 from hrlrec_tf.data.input import session_records
 from hrlrec_tf.errors import ConfigError, DataError, ModelError
+from hrlrec_tf.evaluation.verb import EVALUATE
 from hrlrec_tf.experiments.verb import VERB as REPORT
 
 QUICK = "--set=training.epochs=2 --set=training.learning_rate=0.01"
@@ -44,7 +45,7 @@ def test_train_wrote_a_model_folder(deepfm, prepared):
 def test_evaluate_scores_as_training_did(deepfm, prepared, tmp_path):
     file = tmp_path / "rows.parquet"
     words = f"--model={deepfm} --data={prepared} --split=validation --predictions={file} --base={deepfm}"
-    result = tiny.run_verb(verbs.EVALUATE, words)
+    result = tiny.run_verb(EVALUATE, words)
     expected = json.loads((deepfm / "result.json").read_text())["validation_auc"]
     assert result["auc"] == pytest.approx(expected) and result["rela_impr"] == pytest.approx(0.0)
     rows = pd.read_parquet(file)
