@@ -43,7 +43,7 @@ class NetworkConfig:
     click_head: Literal["linear", "interaction", "state"] = "linear"
     channel_constraint: Literal["hard", "soft"] = "hard"  # at ranking: Sec. 3.3, or retrieval.select_softly
     channel_weight: float = 1.0  # of the channel selector's wish under the soft constraint
-    # The user's id as a profile feature. Sec. 3.2 has "long-term profiles"; under a split by time an id is learnt by heart.
+    # As a profile feature. Sec. 3.2 has "long-term profiles"; under a split by time an id is learnt by heart.
     user_id: bool = False
 
     def __post_init__(self) -> None:
@@ -187,9 +187,9 @@ class Config:
     def __post_init__(self) -> None:
         if self.losses.action_ctr and not (self.losses.ctr and self.network.click_head == "state"):
             raise ConfigError(
-                f"losses.action_ctr is {self.losses.action_ctr}, which joins losses.ctr where network.click_head=state; "
-                f"got losses.ctr={self.losses.ctr} and network.click_head={self.network.click_head}: set "
-                "losses.action_ctr=0"
+                f"losses.action_ctr is {self.losses.action_ctr}, which joins losses.ctr where "
+                f"network.click_head=state; got losses.ctr={self.losses.ctr} and "
+                f"network.click_head={self.network.click_head}: set losses.action_ctr=0"
             )
 
     @property
