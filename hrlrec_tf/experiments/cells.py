@@ -15,11 +15,12 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hrlrec_tf import models, verbs
 from hrlrec_tf.cli import write_json
 from hrlrec_tf.errors import ConfigError, DataError, HrlrecError, TrainingError
+from hrlrec_tf.experiments import formatting
 
 _MEMORY_OF_A_RUN = 3 << 30  # bytes; HRL-Rec at the paper's sizes and batch 256 needs 2 GB
 
@@ -51,10 +52,12 @@ class Sessions:
     Attributes:
       folder: what `hrlrec prepare` wrote.
       digest: of what they hold: the same wherever the folder lies.
+      train_sizes: training file -> bytes, as a model folder records it.
     """
 
     folder: pathlib.Path
     digest: str
+    train_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def open(cls, name: str) -> "Sessions":
@@ -66,7 +69,8 @@ class Sessions:
                 raise DataError(f"{folder} holds no {split} sessions; run hrlrec prepare on a log of more days")
         sizes = [f"{split}/{pathlib.Path(f).name} {os.path.getsize(f)}" for split in files for f in files[split]]
         content = "\n".join([(folder / "summary.json").read_text(encoding="utf-8"), *sizes])
-        return cls(folder, hashlib.sha256(content.encode()).hexdigest()[:16])
+        train = {pathlib.Path(file).name: os.path.getsize(file) for file in files["train"]}
+        return cls(folder, hashlib.sha256(content.encode()).hexdigest()[:16], train)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +128,9 @@ class Run:
         for name, value in self.identity.items():
             if found.get(name) != value:
                 what = "made from other sessions" if name == "sessions" else f"of {name} {found.get(name)!r}"
-                raise ConfigError(f"{file} is {what}, not {value!r}; choose another --out or remove the file")
+                raise ConfigError(
+                    f"{file} is {what}, not {value!r}; choose another --out, or remove it and {self.file('models')}"
+                )
         return found
 
     @property
@@ -140,7 +146,7 @@ class Run:
         words += [f"--preset={self.cell.preset}"] if self.cell.preset else []
         words += [f"--set={setting}" for setting in (*self.cell.settings, f"training.seed={self.seed}")]
         started = time.monotonic()
-        if not (model / "result.json").exists():
+        if not self._trained():
             self._verb("train", *words)
         seconds = time.monotonic() - started
         self._verb("evaluate", f"--model={model}", f"--predictions={self.predictions}", f"--json={metrics}")
@@ -148,6 +154,25 @@ class Run:
         write_json(self.file("results", ".json"), result)
         metrics.unlink()
         return result
+
+    def _trained(self) -> bool:
+        """Whether this run's model is finished; raises ConfigError where a model of something else is in its place."""
+        from hrlrec_tf import model_folder
+
+        folder = self.file("models")
+        if not (folder / model_folder.RESULT).exists():
+            return False
+        settings = models.settings(self.cell.model, self.cell.preset)
+        expected = {
+            "model": self.cell.model,
+            "config": settings.override([*self.cell.settings, f"training.seed={self.seed}"]).to_dict(),
+            "sessions": self.sessions.train_sizes,
+        }
+        if model_folder.read_settings(folder) != json.loads(json.dumps(expected)):
+            raise ConfigError(
+                f"{folder} holds a model of other settings or sessions; choose another --out, or remove the folder"
+            )
+        return True
 
     def _verb(self, verb: str, *words: str) -> None:
         log = self.file("logs", ".log")
@@ -179,14 +204,19 @@ def run_all(runs: Sequence[Run], jobs: int) -> dict[str, str]:
     failed: dict[str, str] = {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(dataclasses.replace(run, threads=threads).execute): run for run in waiting}
-        for done, future in enumerate(concurrent.futures.as_completed(futures), start=1):
-            run, place = futures[future], f"{done} of {len(waiting)}"
-            try:
-                result = future.result()
-                print(f"{run}: AUC {result['auc']:.4f}, {result['train_seconds']:.0f} s ({place})", flush=True)
-            except (HrlrecError, OSError) as error:
-                failed[str(run)] = str(error)
-                print(f"{run}: {error} ({place})", file=sys.stderr, flush=True)
+        try:
+            for done, future in enumerate(concurrent.futures.as_completed(futures), start=1):
+                run, place = futures[future], f"{done} of {len(waiting)}"
+                try:
+                    result = future.result()
+                    auc = formatting.number(result["auc"], 4)
+                    print(f"{run}: AUC {auc}, {result['train_seconds']:.0f} s ({place})", flush=True)
+                except (HrlrecError, OSError, ValueError) as error:
+                    failed[str(run)] = str(error)
+                    print(f"{run}: {error} ({place})", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)  # what runs was interrupted as well
+            raise
     return failed
 
 

@@ -29,7 +29,7 @@ def render(result: Mapping[str, Any]) -> str:
         rows=[exhibit_text.cells(row) for row in result["rows"]],
         pictures=pictures or [_auc(result), _improvement(result)],
         seeds=["model", *(f"seed {seed}" for seed in result["seeds"]), "training takes"],
-        by_seed=[_by_seed(row, len(result["seeds"])) for row in result["rows"]],
+        by_seed=[_by_seed(row, result["seeds"]) for row in result["rows"]],
         settings=[(row["label"], ", ".join(row["settings"]) or "its own") for row in result["rows"]],
     )
 
@@ -90,11 +90,10 @@ def _estimates(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[tup
     return [row["auc"] for row in rows], [(row["auc_low"], row["auc_high"]) for row in rows]
 
 
-def _by_seed(row: Mapping[str, Any], seeds: int) -> list[str]:
+def _by_seed(row: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
     """AUC of each seed and the time that one takes."""
-    found = [formatting.number(auc, 4) for auc in row["auc_by_seed"]]
-    seconds = formatting.count(row["train_seconds"])
-    return [row["label"], *found, *[formatting.DASH] * (seeds - len(found)), f"{seconds} s"]
+    found = [formatting.number(row["auc_by_seed"].get(str(seed)), 4) for seed in seeds]
+    return [row["label"], *found, f"{formatting.count(row['train_seconds'])} s"]
 
 
 def _alt(title: str, table: Sequence[Sequence[str]]) -> str:

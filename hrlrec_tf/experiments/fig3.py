@@ -38,7 +38,7 @@ def exhibit(
     """
     whole, rows, left_out = hrl_rec(preset, settings), [], []
     for gamma in gammas:
-        cell = hrl_rec(preset, settings, f"gamma-{gamma:g}", [f"losses.gamma={gamma}"])
+        cell = hrl_rec(preset, settings, f"gamma-{gamma:g}", [f"losses.gamma={float(gamma)}"])
         rows.append(Row(f"γ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{gamma:g}", cell, panel=DISCOUNT, x=gamma))
     own = _own_length(spec, preset, settings)
     for length in lengths:
@@ -62,4 +62,4 @@ def _network(preset: str, settings: Sequence[str]) -> NetworkConfig:
 def _own_length(spec: FeatureSpec, preset: str, settings: Sequence[str]) -> int:
     """Rows that a state sees without `network.sequence_length`."""
     network = _network(preset, settings)
-    return spec.history_length + (spec.list_length - 1 if network.window == "fixed" else 0)
+    return network.sequence_length or spec.history_length + (spec.list_length - 1 if network.window == "fixed" else 0)

@@ -108,7 +108,7 @@ def _row(
         "panel": row.panel,
         "x": row.x,
         "seeds": len(runs),
-        "auc_by_seed": list(figures.get("auc_by_seed", ())),
+        "auc_by_seed": {str(run.seed): auc for run, auc in zip(runs, figures.get("auc_by_seed", ()), strict=True)},
         **{name: math.nan if value is None else value for name, value in numbers.items()},
     }
 
@@ -119,15 +119,19 @@ def verdict(exhibit: Exhibit, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     others = [row for row in rows if row["model"] != exhibit.reference and math.isfinite(row["auc"])]
     if not others:
         return ["There is nothing to compare HRL-Rec with."]
-    ahead = [row for row in others if row["difference"] > 0 and row["p_value"] < SIGNIFICANT]
     better = [row for row in others if row["auc"] > ours["auc"]]
-    undecided = [row for row in others if row not in ahead and row not in better]
+    rest = [row for row in others if row["auc"] <= ours["auc"]]
+    ahead = [row for row in rest if row["difference"] > 0 and row["p_value"] < SIGNIFICANT]
+    untested = [row for row in rest if not math.isfinite(row["p_value"])]
+    undecided = [row for row in rest if row not in ahead and row not in untested]
     place = "first" if not better else f"number {len(better) + 1} of {len(others) + 1}"
     said = _peaks(rows) or [f"HRL-Rec is {place} by mean AUC ({ours['auc']:.4f})."]
     if ahead:
         said.append(f"Significantly ahead (p < {SIGNIFICANT:g}) of {_names(ahead)}.")
     if undecided:
         said.append(f"Its lead over {_names(undecided)} is not significant.")
+    if untested:
+        said.append(f"Not tested against {_names(untested)}.")
     if better:
         said.append(f"Behind {_names(better)}.")
     return said

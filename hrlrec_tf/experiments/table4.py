@@ -8,7 +8,7 @@ from hrlrec_tf.experiments.exhibit import Exhibit, Published, Row, hrl_rec
 ABLATIONS = {
     "no-gru": ("without GRU", ("network.sequence=mean",), Published(0.7879, 24.58)),
     "no-attention": ("without self-attention", ("network.fields=dense",), Published(0.8065, 32.63)),
-    "no-future": ("without future rewards (γ = 0)", ("losses.gamma=0",), Published(0.7967, 28.39)),
+    "gamma-0": ("without future rewards (γ = 0)", ("losses.gamma=0.0",), Published(0.7967, 28.39)),
     "no-similarity": ("without similarity loss", ("losses.similarity=0",), Published(0.8045, 31.76)),
     "no-ctr": ("without click loss", ("losses.ctr=0", "losses.action_ctr=0"), Published(0.8032, 31.20)),
     # Not in the paper: does reinforcement learning add to the supervised losses?

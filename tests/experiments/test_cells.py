@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from hrlrec_tf import models
 from hrlrec_tf.errors import ConfigError, DataError
 from hrlrec_tf.experiments import cells
 from hrlrec_tf.experiments.cells import Cell, Run, Sessions
@@ -36,6 +37,11 @@ def commands(monkeypatch) -> list:
         if command[3] == "train":
             pathlib.Path(words["out"]).mkdir(parents=True)
             (pathlib.Path(words["out"]) / "result.json").write_text("{}")
+            settings = [word.removeprefix("--set=") for word in command if word.startswith("--set=")]
+            config = models.settings(words["model"], words.get("preset")).override(settings).to_dict()
+            sizes = {file.name: file.stat().st_size for file in (pathlib.Path(words["data"]) / "train").iterdir()}
+            whole = {"model": words["model"], "config": config, "sessions": sizes}
+            (pathlib.Path(words["out"]) / "config.json").write_text(json.dumps(whole))
         else:
             pathlib.Path(words["json"]).write_text('{"auc": 0.75}')
         return subprocess.CompletedProcess(command, 0)
@@ -81,13 +87,28 @@ def test_what_is_finished_is_not_run_again(tmp_path, sessions, commands, capsys)
 def test_results_of_something_else_are_refused(tmp_path, sessions, commands):
     out = tmp_path / "runs"
     cells.run_all([Run(SUPERVISED, 0, sessions, out)], jobs=1)
-    with pytest.raises(ConfigError, match=r"supervised-0.json is of settings .*; choose another --out or remove the"):
+    with pytest.raises(ConfigError, match=r"supervised-0.json is of settings .*; choose another --out, or remove it"):
         Run(Cell("supervised", "hrl-rec", "best"), 0, sessions, out).result()
     moved = folder(tmp_path / "moved")
     assert Run(SUPERVISED, 0, Sessions.open(str(moved)), out).result()["auc"] == 0.75
     (moved / "eval" / "sessions-0.tfrecord.gz").write_text("other lists")
     with pytest.raises(ConfigError, match="supervised-0.json is made from other sessions, not"):
         Run(SUPERVISED, 0, Sessions.open(str(moved)), out).result()
+
+
+def test_a_model_of_something_else_is_not_taken_for_this_one(tmp_path, sessions, commands):
+    out = tmp_path / "runs"
+    cells.run_all([Run(SUPERVISED, 0, sessions, out)], jobs=1)
+    Run(SUPERVISED, 0, sessions, out).file("results", ".json").unlink()
+    failed = cells.run_all([Run(Cell("supervised", "hrl-rec", "best"), 0, sessions, out)], jobs=1)
+    assert "holds a model of other settings or sessions; choose another --out" in failed["supervised seed 0"]
+    assert len(commands) == 2
+
+
+def test_an_auc_without_a_value_is_a_dash(tmp_path, sessions, commands, monkeypatch, capsys):
+    monkeypatch.setattr(Run, "execute", lambda self: {"auc": None, "train_seconds": 1.0})
+    assert cells.run_all([Run(SUPERVISED, 0, sessions, tmp_path / "runs")], jobs=1) == {}
+    assert "supervised seed 0: AUC –, 1 s (1 of 1)" in capsys.readouterr().out
 
 
 def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path, sessions, capsys, monkeypatch):

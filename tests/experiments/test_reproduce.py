@@ -152,6 +152,12 @@ class TestVerdict:
         assert "HRL-Rec is number 2 of 4" in said and "Behind A (0.8100)." in said
         assert "Its lead over B (0.7900) is not significant." in said and "ahead (p < 0.01) of C (0.7000)" in said
 
+    def test_better_by_the_mean_is_not_called_behind_and_ahead(self):
+        rows = self.rows((0.8, math.nan), (0.801, 0.001), (0.7, math.nan))
+        rows[1]["difference"] = 0.004
+        said = " ".join(reproduce.verdict(table2.exhibit("best"), rows))
+        assert "ahead" not in said and "Behind A" in said and "Not tested against B" in said
+
     def test_a_row_without_a_value_counts_nowhere(self):
         assert "number" not in self.verdict((0.8, math.nan), (math.nan, math.nan), (0.7, 0.001))
 
@@ -189,6 +195,10 @@ class TestFig3:
     def test_settings_of_all_rows(self):
         exhibit = fig3.exhibit("best", self.spec, ["losses.gamma=0.9"], gammas=[0.3, 0.9], lengths=[])
         assert [row.cell.name for row in exhibit.rows] == ["hrl-rec-best-gamma-0.3", "hrl-rec-best"]
+
+    def test_the_own_length_follows_the_settings(self):
+        exhibit = fig3.exhibit("best", self.spec, ["network.sequence_length=30"], gammas=[], lengths=[30, 50])
+        assert [row.cell.name for row in exhibit.rows] == ["hrl-rec-best", "hrl-rec-best-length-50"]
 
     def test_bad_values(self):
         with pytest.raises(ConfigError, match="'gamma' is 2"):

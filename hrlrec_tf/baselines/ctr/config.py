@@ -2,8 +2,8 @@
 
 The recipe is BARS's (Zhu et al., "BARS: Towards Open Benchmarking for Recommender Systems", SIGIR 2022): Adam, the
 learning rate cut after every epoch without a better validation AUC, early stopping, L2 on the whole embedding tables,
-a gradient norm of at most 10. Its batch of 4,096 rows and its penalties are made for millions of rows; here the batch is
-smaller, rates and penalties were chosen by AUC on the validation slices of MovieLens-100K and of a KuaiRand sample.
+a gradient norm of at most 10. Its batch of 4,096 rows and its penalties are made for millions of rows; the batch here
+is smaller, rates and penalties were chosen by AUC on the validation slices of MovieLens-100K and of a KuaiRand sample.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class HistoryConfig:
 class InputConfig(HistoryConfig):
     """What a model sees of a row."""
 
-    fields: tuple[str, ...] = ()  # names of the features; none: all that HRL-Rec sees of the row
+    fields: tuple[str, ...] = ()  # names of the features; none: all that HRL-Rec sees of the row, and user_id
     history: bool = False  # also pooled history: click rates and counts as of the list
 
 

@@ -1,4 +1,4 @@
-"""Rows of sessions as fields: what HRL-Rec sees of a displayed row, for models that see one row at a time.
+"""Rows of sessions as fields: what HRL-Rec sees of a displayed row, and the user's id, for models of single rows.
 
 The user's id and columns, hour, weekday and position, the request's columns, the item's id, channel, columns and tags;
 with history also pooled counts, see `history`. All of it was known before the list was shown.
