@@ -188,7 +188,6 @@ def _parse(examples: tf.Tensor, spec: FeatureSpec) -> dict[str, tf.Tensor]:
         "history": tf.reduce_sum(tf.cast(raw["history_timestamp"] > 0, tf.int32), axis=1),
         "seen": tf.reduce_sum(raw["profile_channel_impressions"], axis=1),
         "clicked": tf.reduce_sum(raw["profile_channel_clicks"], axis=1),
-        # What a list rule calls its lists, see `data/lists.py`.
         # A list rule calls its lists USER/NUMBER: see `data/lists.py`.
         "by_rule": tf.strings.regex_replace(raw["request_id"], r"/\d+$", "") == raw["user_id"],
         "item": _hash(raw["item_id"]),

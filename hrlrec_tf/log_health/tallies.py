@@ -1,6 +1,7 @@
 """Running figures over buckets of users: each takes a bucket's lists and keeps sums only.
 
-What grows with the log: a few numbers per distinct item, and eight bytes per (day, user) and (day, item).
+What grows with the log: a few numbers per distinct item, eight bytes per (day, user), and per
+(day, item) of each bucket.
 """
 
 import dataclasses
