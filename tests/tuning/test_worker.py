@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from hrlrec_tf import training
+from hrlrec_tf.baselines.ctr import training as ctr_training
 from hrlrec_tf.errors import TrainingError
 from hrlrec_tf.tuning import trials, worker
 from hrlrec_tf.tuning.trials import Job
@@ -45,6 +46,17 @@ def test_only_training_and_validation_sessions_are_used(job, calls, prepared) ->
     assert (config.losses.gamma, out, resume) == (0.7, str(folder / "model"), True)
     assert outcome == trials.read_outcome(folder)
     assert (outcome.status, outcome.aucs, outcome.epochs) == ("completed", (0.6,), 30)
+
+
+def test_a_baseline_is_trained_without_a_preset(prepared, tmp_path, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        ctr_training, "train", lambda *words, **_: seen.append(words) or {"epochs": 2, "validation_auc": 0.7}
+    )
+    trials.write(tmp_path, trials.JOB, Job(str(prepared), "fm", None, ["network.embedding_dim=8"]))
+    assert worker.run(tmp_path).aucs == (0.7,)
+    ((model, settings, *_),) = seen
+    assert model == "fm" and settings.network.embedding_dim == 8
 
 
 def test_auc_is_the_mean_over_seeds(job, calls) -> None:
