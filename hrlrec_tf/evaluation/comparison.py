@@ -21,10 +21,10 @@ from hrlrec_tf.errors import ConfigError, DataError
 from hrlrec_tf.evaluation import evaluator, predictions, significance
 from hrlrec_tf.evaluation.figures import LOWER_IS_BETTER, PROBABILITY_METRICS, Evaluation
 from hrlrec_tf.evaluation.metrics import rela_impr
-from hrlrec_tf.evaluation.options import COMPARE_REPLICATES, Options
+from hrlrec_tf.evaluation.options import COMPARE_METRICS, COMPARE_REPLICATES, Options
 from hrlrec_tf.evaluation.store import Part, Store
 
-METRICS = ("auc", "gauc", "log_loss", "ndcg", "hit_rate")
+METRICS = COMPARE_METRICS
 AREAS = ("auc", "gauc")  # metrics with chance at 0.5, for which RelaImpr is defined
 
 Path = str | os.PathLike[str]

@@ -5,6 +5,7 @@ import dataclasses
 from hrlrec_tf.errors import ConfigError
 
 REPLICATES = 200  # enough for intervals of one model
+COMPARE_METRICS = ("auc", "gauc", "log_loss", "ndcg", "hit_rate")
 COMPARE_REPLICATES = 2000  # the smallest p is 1 / 2001
 _MOST_REPLICATES = 100_000
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hrlrec_tf import models, verbs
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError
-from hrlrec_tf.evaluation.options import COMPARE_REPLICATES, REPLICATES, Options
+from hrlrec_tf.evaluation.options import COMPARE_METRICS, COMPARE_REPLICATES, REPLICATES, Options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +135,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="models tested against each of the others; p corrected by Holm over all pairs (default: no tests)",
     )
-    parser.add_argument("--metric", default="auc", choices=("auc", "gauc", "log_loss", "ndcg", "hit_rate"))
+    parser.add_argument("--metric", default="auc", choices=COMPARE_METRICS)
     _add_bootstrap(parser, COMPARE_REPLICATES)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hrlrec_tf.cli import Verb, write_json
 from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.evaluation.options import COMPARE_REPLICATES
 
 EXHIBITS = ("table2", "table4", "fig3")
 
@@ -22,7 +23,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--history", action="store_true", help="table2: baselines get pooled as-of history too")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs side by side (default: as cores and memory allow)")
-    parser.add_argument("--replicates", type=int, default=2000, metavar="N", help="of the bootstrap over users")
+    parser.add_argument(
+        "--replicates", type=int, default=COMPARE_REPLICATES, metavar="N", help="of the bootstrap over users"
+    )
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
