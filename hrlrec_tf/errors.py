@@ -27,3 +27,7 @@ class ModelError(HrlrecError):
 
 class TrainingError(HrlrecError):
     """Training met a value it must not go on from (for instance a NaN loss)."""
+
+
+class PolicyError(HrlrecError):
+    """A policy asked the simulator to show something that it cannot."""

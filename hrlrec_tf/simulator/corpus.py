@@ -13,6 +13,7 @@ _TAG_COUNT_SHARES = (0.3, 0.4, 0.3)  # of items with 1, 2, 3 tags
 _PRIMARY_TOPIC_WEIGHT = 0.8
 _MEDIAN_LENGTH_SECONDS = dict(zip(CHANNELS, (60.0, 180.0, 600.0, 30.0), strict=True))
 _LENGTH_SPREAD = 0.5
+_HALF_LIFE_DAYS = dict(zip(CHANNELS, (1.0, 7.0, 30.0, 10.0), strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,23 +22,36 @@ class Corpus:
 
     Attributes:
       channels: [items], index into CHANNELS.
-      topics: [items, topics], latent, weights that sum to 1.
+      topics: [items, topics], latent, weights that sum to 1: `main_weight` on one topic, the rest on another.
+      main_topics, side_topics: [items], which two.
       tags: [items, MAX_TAGS], distinct tag indices; `tag_count` fills the places an item does not use.
       tag_count: number of different tags in the world.
       quality: [items], latent, about standard normal.
-      popularity: [items], chance to be drawn as a candidate, sums to 1.
+      popularity: [items], log exposure weight, about standard normal times the world's spread.
+      birth_days: [items], the day an item appears; below 0 for what is older than the world.
+      half_life_days: [items], time in which an item's freshness falls by half.
       authors: [items], index of the author.
       length_seconds: [items], time it takes to read or watch the whole item.
     """
 
     channels: npt.NDArray[np.int8]
     topics: npt.NDArray[np.float32]
+    main_topics: npt.NDArray[np.int16]
+    side_topics: npt.NDArray[np.int16]
     tags: npt.NDArray[np.int16]
     tag_count: int
     quality: npt.NDArray[np.float32]
-    popularity: npt.NDArray[np.float64]
+    popularity: npt.NDArray[np.float32]
+    birth_days: npt.NDArray[np.int32]
+    half_life_days: npt.NDArray[np.float32]
     authors: npt.NDArray[np.int32]
     length_seconds: npt.NDArray[np.float32]
+    main_weight: np.float32 = np.float32(_PRIMARY_TOPIC_WEIGHT)
+
+    def freshness(self, day: int) -> npt.NDArray[np.float32]:
+        """[items]: 1 on the day of birth, halving with every half-life."""
+        fresh: npt.NDArray[np.float32] = np.exp2(np.minimum(self.birth_days - day, 0) / self.half_life_days)
+        return fresh.astype(np.float32)
 
 
 def make_corpus(config: WorldConfig, rng: np.random.Generator) -> Corpus:
@@ -52,15 +66,20 @@ def make_corpus(config: WorldConfig, rng: np.random.Generator) -> Corpus:
     author_quality = rng.standard_normal(config.topics * config.authors_per_topic)
     quality = 0.6 * author_quality[authors] + 0.8 * rng.standard_normal(config.items)
     # Better items are shown more, but far from always.
-    exposure = np.exp(config.popularity_spread * (0.4 * quality + 0.9 * rng.standard_normal(config.items)))
+    popularity = config.popularity_spread * (0.4 * quality + 0.9 * rng.standard_normal(config.items))
     median_length = np.array([_MEDIAN_LENGTH_SECONDS[channel] for channel in CHANNELS])
+    half_life = config.freshness_half_life * np.array([_HALF_LIFE_DAYS[channel] for channel in CHANNELS])[channels]
     return Corpus(
         channels=channels,
         topics=_topic_weights(primary, secondary, config.topics),
+        main_topics=primary.astype(np.int16),
+        side_topics=secondary.astype(np.int16),
         tags=_draw_tags(primary, secondary, config, rng),
         tag_count=config.topics * config.tags_per_topic,
         quality=quality.astype(np.float32),
-        popularity=exposure / exposure.sum(),
+        popularity=popularity.astype(np.float32),
+        birth_days=_draw_birth_days(channels, half_life, config, rng),
+        half_life_days=half_life.astype(np.float32),
         authors=authors.astype(np.int32),
         length_seconds=(median_length[channels] * rng.lognormal(0.0, _LENGTH_SPREAD, config.items)).astype(np.float32),
     )
@@ -74,6 +93,20 @@ def _topic_weights(
     weights[rows, primary] = _PRIMARY_TOPIC_WEIGHT
     weights[rows, secondary] = 1.0 - _PRIMARY_TOPIC_WEIGHT
     return weights
+
+
+def _draw_birth_days(
+    channels: npt.NDArray[np.int8], half_life: npt.NDArray[np.float64], config: WorldConfig, rng: np.random.Generator
+) -> npt.NDArray[np.int32]:
+    """[items]: the first items of every channel are there on day 0, some half-lives old; the others come day by day."""
+    place = rng.permutation(config.items)
+    order = np.lexsort((place, channels))
+    sizes = np.bincount(channels, minlength=len(CHANNELS))
+    rank = np.empty(config.items)
+    rank[order] = np.arange(config.items) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    old = (rank == 0) | (rank < (1 - config.new_items) * sizes[channels]) | (config.days == 1)
+    aged = -np.floor(rng.exponential(2.0, config.items) * half_life)
+    return np.where(old, aged, rng.integers(1, max(config.days, 2), config.items)).astype(np.int32)
 
 
 def _draw_tags(

@@ -1,13 +1,10 @@
-"""Impression logs of a world: traffic, the logging policy, feedback, and Parquet files in the standard columns.
+"""Impression logs of a world as Parquet files in the standard columns, a file per day.
 
-Every day has its own random streams, each consumed in request order, so that rows depend on the configuration alone
-and never on the chunk size.
+A user's rows stand in order of time; those of different users do not. `Fixed` traffic gives the log its size.
 """
 
-import dataclasses
 import pathlib
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,12 +15,14 @@ from tqdm import tqdm
 
 from hrlrec_tf.errors import ConfigError, LogError
 from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
-from hrlrec_tf.simulator.feed import Feed, FloatArray, IntArray, Requests
+from hrlrec_tf.simulator.days import ShownLists, simulate_day
+from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.policy import LoggingPolicy
+from hrlrec_tf.simulator.state import UserStates
+from hrlrec_tf.simulator.traffic import Fixed
 from hrlrec_tf.simulator.users import AGE_BANDS, DEVICES, GENDERS
 
-MODEL_VERSION = "simulated-popularity-1"
-CHUNK_REQUESTS = 4_096
+MODEL_VERSION = "simulated-popularity-2"
 
 SCHEMA = pa.schema(
     [
@@ -36,6 +35,8 @@ SCHEMA = pa.schema(
         ("tags", pa.list_(pa.string())),
         ("clicks", pa.int64()),
         ("dwell_seconds", pa.float32()),
+        ("propensity_channel", pa.float32()),
+        ("propensity_item", pa.float32()),
         ("explored", pa.bool_()),
         ("model_version", pa.string()),
         ("user_age_band", pa.string()),
@@ -46,49 +47,6 @@ SCHEMA = pa.schema(
         ("item_length_seconds", pa.float32()),
     ]
 )
-
-_DAY_MS = 86_400_000
-_PEAK_HOUR = 20
-_MAIN_DEVICE_SHARE = 0.8
-
-
-@dataclasses.dataclass(frozen=True)
-class LoggedLists:
-    """Consecutive requests of one day with what was displayed and what came back; arrays are [requests, positions].
-
-    Attributes:
-      day: the day, from 0.
-      first: number, within the day, of the first request here.
-      requests: who asked, when, on what.
-      items: displayed items, as indices.
-      explored: whether the item was drawn uniformly from all items not yet in the list.
-      click_probability: the truth behind `clicks`; not written to the log.
-      clicks, dwell_seconds: the user's feedback.
-    """
-
-    day: int
-    first: int
-    requests: Requests
-    items: IntArray
-    explored: npt.NDArray[np.bool_]
-    click_probability: FloatArray
-    clicks: npt.NDArray[np.bool_]
-    dwell_seconds: FloatArray
-
-
-def simulate_day(feed: Feed, policy: LoggingPolicy, day: int, chunk: int = CHUNK_REQUESTS) -> Iterator[LoggedLists]:
-    """Yields the lists of one day in time order, `chunk` requests at a time; memory grows with `chunk` only."""
-    config = feed.config
-    seeds = np.random.SeedSequence([config.seed, 2, day]).spawn(5)
-    traffic, rank, explore, click, dwell = (np.random.default_rng(seed) for seed in seeds)
-    for first in range(0, config.requests_per_day, chunk):
-        requests = _draw_requests(feed, day, first, min(chunk, config.requests_per_day - first), traffic)
-        items, explored = policy.lists(requests, rank, explore)
-        probability = feed.click_probabilities(requests, items)
-        clicks = click.random(items.shape, dtype=np.float32) < probability
-        noise = dwell.standard_normal(items.shape, dtype=np.float32)
-        seconds = feed.dwell_seconds(requests, items, clicks, noise)
-        yield LoggedLists(day, first, requests, items, explored, probability, clicks, seconds)
 
 
 def write_log(config: WorldConfig, out: pathlib.Path, progress: bool = True) -> dict[str, Any]:
@@ -123,15 +81,17 @@ def write_log(config: WorldConfig, out: pathlib.Path, progress: bool = True) -> 
 
 def _write_days(config: WorldConfig, folder: pathlib.Path, progress: bool) -> dict[str, Any]:
     feed = Feed.create(config)
-    policy = LoggingPolicy(feed)
+    policy, traffic = LoggingPolicy(feed), Fixed(feed, UserStates(feed))
     table = LogTable(feed)
     clicks, impressions = 0, np.zeros(len(CHANNELS), np.int64)
     files = []
     for day in tqdm(range(config.days), desc="simulate", unit="day", disable=not progress):
         files.append(f"impressions-{day:05d}-of-{config.days:05d}.parquet")
         with pq.ParquetWriter(folder / files[-1], SCHEMA) as writer:
-            for lists in simulate_day(feed, policy, day):
-                writer.write_table(table.rows(lists))
+            first = 0
+            for lists in simulate_day(feed, policy, traffic, day):
+                writer.write_table(table.rows(lists, first))
+                first += len(lists.requests)
                 clicks += int(lists.clicks.sum())
                 impressions += np.bincount(feed.corpus.channels[lists.items].ravel(), minlength=len(CHANNELS))
     rows = int(impressions.sum())
@@ -169,12 +129,12 @@ class LogTable:
         }
         self._devices = pa.array(DEVICES)
 
-    def rows(self, lists: LoggedLists) -> pa.Table:
-        """One row per impression, in the order of requests and positions."""
+    def rows(self, lists: ShownLists, first: int) -> pa.Table:
+        """One row per impression, in the order of requests and positions; requests are numbered from `first`."""
         count, positions = lists.items.shape
         item = pa.array(lists.items.ravel())
         user = pa.array(np.repeat(lists.requests.users, positions))
-        ids = pa.array([f"d{lists.day:03d}-{lists.first + n:08d}" for n in range(count)])
+        ids = pa.array([f"d{lists.requests.day:03d}-{first + n:08d}" for n in range(count)])
         columns = {name: values.take(item) for name, values in self._by_item.items()}
         columns |= {name: values.take(user) for name, values in self._by_user.items()}
         columns |= {
@@ -183,25 +143,10 @@ class LogTable:
             "position": pa.array(np.tile(np.arange(1, positions + 1), count)),
             "clicks": pa.array(lists.clicks.ravel().astype(np.int64)),
             "dwell_seconds": pa.array(lists.dwell_seconds.ravel()),
-            "explored": pa.array(lists.explored.ravel()),
+            "propensity_channel": pa.array(lists.choice.propensity_channel.ravel()),
+            "propensity_item": pa.array(lists.choice.propensity_item.ravel()),
+            "explored": pa.array(lists.choice.explored.ravel()),
             "model_version": pa.repeat(MODEL_VERSION, len(item)),
             "context_device": self._devices.take(pa.array(np.repeat(lists.requests.devices, positions))),
         }
         return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
-
-
-def _draw_requests(feed: Feed, day: int, first: int, count: int, rng: np.random.Generator) -> Requests:
-    """Requests `first`, ..., of a day, in time order: request n falls into the n-th slice of the day's traffic."""
-    config = feed.config
-    draws = rng.random((count, 4))
-    hours = np.arange(24)
-    weights = 1.0 + config.hour_cycle * np.cos(2.0 * np.pi * (hours - _PEAK_HOUR) / 24.0)
-    traffic = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
-    quantiles = (first + np.arange(count) + draws[:, 0]) / config.requests_per_day
-    time_of_day = np.interp(quantiles, traffic, np.arange(25) / 24)
-    timestamps = config.start_timestamp + day * _DAY_MS + (time_of_day * _DAY_MS).astype(np.int64)
-    users = np.searchsorted(feed.users.cumulative_activity, draws[:, 1], side="right")
-    users = np.minimum(users, config.users - 1)
-    other = (draws[:, 2] * len(DEVICES)).astype(np.int8)
-    devices = np.where(draws[:, 3] < _MAIN_DEVICE_SHARE, feed.users.main_device[users], other)
-    return Requests(users.astype(np.int32), devices, timestamps)

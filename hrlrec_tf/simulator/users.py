@@ -1,7 +1,6 @@
 """Who reads the feed: latent tastes that persist, and the profile columns that hint at them."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,8 @@ class Users:
     """All users of a world, one row each; latent arrays are what no log shows.
 
     Attributes:
-      tastes: [users, topics], latent liking of each topic, about standard normal over users.
+      tastes: [users, topics], latent liking of each topic on day 0, about standard normal over users.
+      later_tastes: [users, topics], latent, what tastes drift towards.
       channel_affinities: [users, channels], latent, about standard normal over users.
       click_bias: [users], latent, log-odds added to every click.
       activity: [users], share of all requests, sums to 1.
@@ -31,6 +31,7 @@ class Users:
     """
 
     tastes: npt.NDArray[np.float32]
+    later_tastes: npt.NDArray[np.float32]
     channel_affinities: npt.NDArray[np.float32]
     click_bias: npt.NDArray[np.float32]
     activity: npt.NDArray[np.float64]
@@ -39,10 +40,12 @@ class Users:
     main_device: npt.NDArray[np.int8]
     tenure_days: npt.NDArray[np.float32]
 
-    @functools.cached_property
-    def cumulative_activity(self) -> npt.NDArray[np.float64]:
-        """[users]: running sum of `activity`."""
-        return np.cumsum(self.activity)
+    def tastes_at(self, users: npt.NDArray[np.int32], angle: float) -> npt.NDArray[np.float32]:
+        """[n, topics]: tastes after turning by `angle` (radians), which leaves their variance as it is."""
+        drifted: npt.NDArray[np.float32] = np.float32(np.cos(angle)) * self.tastes[users]
+        if angle:
+            drifted += np.float32(np.sin(angle)) * self.later_tastes[users]
+        return drifted
 
 
 def make_users(config: WorldConfig, rng: np.random.Generator) -> Users:
@@ -54,6 +57,7 @@ def make_users(config: WorldConfig, rng: np.random.Generator) -> Users:
     tenure_days = rng.gamma(1.5, 120.0 * (1.0 + 0.3 * age_band))
     return Users(
         tastes=_around_profile(profile, config.topics, config.profile_share, rng),
+        later_tastes=_around_profile(profile, config.topics, config.profile_share, rng),
         channel_affinities=_around_profile(profile, len(CHANNELS), config.profile_share, rng),
         click_bias=rng.normal(0.0, config.user_bias_spread, config.users).astype(np.float32),
         activity=activity / activity.sum(),
