@@ -143,11 +143,20 @@ def export_saved_model(model_dir: str, out: str) -> None:
     Raises:
       ModelError: `model_dir` holds no finished model, or `out` exists.
     """
+    make, reader = serving_module(model_dir)
+    save(make, reader, out)
+
+
+def serving_module(model_dir: str) -> tuple[Callable[[], ServingModule | ScoringModule], SessionReader]:
+    """What makes the module that would be exported of a model folder, and the reader of its sessions.
+
+    Raises:
+      ModelError: `model_dir` holds no finished model.
+    """
     network, reader, _ = models.load(model_dir)
     if isinstance(network, HrlRecNetwork):
-        save(lambda: ServingModule(network, reader), reader, out)
-    else:
-        save(lambda: ScoringModule(network, cast(tf.Module, network).variables, reader), reader, out)
+        return lambda: ServingModule(network, reader), reader
+    return lambda: ScoringModule(network, cast(tf.Module, network).variables, reader), reader
 
 
 def save(make: Callable[[], ServingModule | ScoringModule], reader: SessionReader, out: str) -> None:

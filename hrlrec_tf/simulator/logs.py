@@ -5,6 +5,7 @@ A user's rows stand in order of time; those of different users do not. `Fixed` t
 
 import pathlib
 import shutil
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from hrlrec_tf.errors import ConfigError, LogError
 from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
 from hrlrec_tf.simulator.days import ShownLists, simulate_day
 from hrlrec_tf.simulator.feed import Feed
-from hrlrec_tf.simulator.policy import LoggingPolicy
+from hrlrec_tf.simulator.policy import LoggingPolicy, Policy
 from hrlrec_tf.simulator.state import UserStates
-from hrlrec_tf.simulator.traffic import Fixed
+from hrlrec_tf.simulator.traffic import Fixed, Traffic
 from hrlrec_tf.simulator.users import AGE_BANDS, DEVICES, GENDERS
 
 MODEL_VERSION = "simulated-popularity-2"
@@ -71,7 +72,9 @@ def write_log(config: WorldConfig, out: pathlib.Path, progress: bool = True) -> 
     try:
         shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
         partial.mkdir(parents=True)
-        summary = _write_days(config, partial, progress)
+        feed = Feed.create(config)
+        traffic = Fixed(feed, UserStates(feed))
+        summary = write_days(feed, LoggingPolicy(feed), traffic, range(config.days), partial, progress)
         partial.replace(out)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -79,64 +82,93 @@ def write_log(config: WorldConfig, out: pathlib.Path, progress: bool = True) -> 
     return summary
 
 
-def _write_days(config: WorldConfig, folder: pathlib.Path, progress: bool) -> dict[str, Any]:
-    feed = Feed.create(config)
-    policy, traffic = LoggingPolicy(feed), Fixed(feed, UserStates(feed))
+def write_days(
+    feed: Feed,
+    policy: Policy,
+    traffic: Traffic,
+    days: Sequence[int],
+    folder: pathlib.Path,
+    progress: bool = False,
+    watch: Callable[[ShownLists], None] = lambda lists: None,
+) -> dict[str, Any]:
+    """Lets days pass and writes a file of each into an existing folder.
+
+    Args:
+      feed: the world. policy: that ranks. traffic: with the users' states.
+      days: consecutive ones.
+      folder: to write to.
+      progress: whether to show a bar on stderr.
+      watch: is told every batch of lists.
+
+    Returns:
+      See `write_log`; shares are of all impressions.
+    """
     table = LogTable(feed)
     clicks, impressions = 0, np.zeros(len(CHANNELS), np.int64)
     files = []
-    for day in tqdm(range(config.days), desc="simulate", unit="day", disable=not progress):
-        files.append(f"impressions-{day:05d}-of-{config.days:05d}.parquet")
+    for day in tqdm(days, desc="simulate", unit="day", disable=not progress):
+        files.append(f"impressions-{day:05d}-of-{feed.config.days:05d}.parquet")
         with pq.ParquetWriter(folder / files[-1], SCHEMA) as writer:
             first = 0
             for lists in simulate_day(feed, policy, traffic, day):
                 writer.write_table(table.rows(lists, first))
+                watch(lists)
                 first += len(lists.requests)
                 clicks += int(lists.clicks.sum())
-                impressions += np.bincount(feed.corpus.channels[lists.items].ravel(), minlength=len(CHANNELS))
+                shown = lists.items[lists.items >= 0]
+                impressions += np.bincount(feed.corpus.channels[shown], minlength=len(CHANNELS))
     rows = int(impressions.sum())
     return {
         "rows": rows,
-        "users": config.users,
-        "items": config.items,
-        "days": config.days,
-        "ctr": clicks / rows,
-        "channel_shares": {channel: int(n) / rows for channel, n in zip(CHANNELS, impressions, strict=True)},
+        "users": feed.config.users,
+        "items": feed.config.items,
+        "days": len(days),
+        "ctr": clicks / max(rows, 1),
+        "channel_shares": {channel: int(n) / max(rows, 1) for channel, n in zip(CHANNELS, impressions, strict=True)},
         "files": files,
     }
 
 
 class LogTable:
-    """Turns lists into rows of `SCHEMA`; strings are made once per world and looked up per row."""
+    """Turns lists into rows of `SCHEMA`; strings are made once per world and looked up per row.
+
+    Attributes:
+      by_item, by_user: column -> its value of each item, each user.
+      devices: names of the devices.
+      tags: names of the tags.
+    """
 
     def __init__(self, feed: Feed) -> None:
         users, corpus, config = feed.users, feed.corpus, feed.config
-        tags = [f"topic{topic:02d}_{tag}" for topic in range(config.topics) for tag in range(config.tags_per_topic)]
+        self.tags = [
+            f"topic{topic:02d}_{tag}" for topic in range(config.topics) for tag in range(config.tags_per_topic)
+        ]
         used = corpus.tags < corpus.tag_count
         tag_offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int32)
-        self._by_item = {
+        self.by_item = {
             "item_id": pa.array([f"i{item:07d}" for item in range(config.items)]),
             "channel": pa.array(CHANNELS).take(pa.array(corpus.channels)),
-            "tags": pa.ListArray.from_arrays(tag_offsets, pa.array(tags).take(pa.array(corpus.tags[used]))),
+            "tags": pa.ListArray.from_arrays(tag_offsets, pa.array(self.tags).take(pa.array(corpus.tags[used]))),
             "item_author": pa.array([f"a{author:04d}" for author in corpus.authors]),
             "item_length_seconds": pa.array(corpus.length_seconds),
         }
-        self._by_user = {
+        self.by_user = {
             "user_id": pa.array([f"u{user:07d}" for user in range(config.users)]),
             "user_age_band": pa.array(AGE_BANDS).take(pa.array(users.age_band)),
             "user_gender": pa.array(GENDERS).take(pa.array(users.gender)),
             "user_tenure_days": pa.array(users.tenure_days),
         }
-        self._devices = pa.array(DEVICES)
+        self.devices = pa.array(DEVICES)
 
     def rows(self, lists: ShownLists, first: int) -> pa.Table:
         """One row per impression, in the order of requests and positions; requests are numbered from `first`."""
         count, positions = lists.items.shape
-        item = pa.array(lists.items.ravel())
+        shown = lists.items.ravel() >= 0
+        item = pa.array(np.maximum(lists.items.ravel(), 0))
         user = pa.array(np.repeat(lists.requests.users, positions))
         ids = pa.array([f"d{lists.requests.day:03d}-{first + n:08d}" for n in range(count)])
-        columns = {name: values.take(item) for name, values in self._by_item.items()}
-        columns |= {name: values.take(user) for name, values in self._by_user.items()}
+        columns = {name: values.take(item) for name, values in self.by_item.items()}
+        columns |= {name: values.take(user) for name, values in self.by_user.items()}
         columns |= {
             "request_id": ids.take(pa.array(np.repeat(np.arange(count), positions))),
             "timestamp": pa.array(np.repeat(lists.requests.timestamps, positions)),
@@ -147,6 +179,7 @@ class LogTable:
             "propensity_item": pa.array(lists.choice.propensity_item.ravel()),
             "explored": pa.array(lists.choice.explored.ravel()),
             "model_version": pa.repeat(MODEL_VERSION, len(item)),
-            "context_device": self._devices.take(pa.array(np.repeat(lists.requests.devices, positions))),
+            "context_device": self.devices.take(pa.array(np.repeat(lists.requests.devices, positions))),
         }
-        return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+        rows = pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+        return rows if shown.all() else rows.filter(pa.array(shown))

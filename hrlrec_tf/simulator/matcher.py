@@ -34,6 +34,10 @@ class Candidates:
     groups: IntArray
     slots: IntArray
 
+    def __getitem__(self, rows: slice) -> "Candidates":
+        """Those of some of the requests."""
+        return Candidates(self.items[rows], self.groups[rows], self.slots[rows])
+
 
 class Matcher:
     """Candidates of one world, day by day."""

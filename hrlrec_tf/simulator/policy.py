@@ -204,4 +204,3 @@ class Uniform:
         config = self._feed.config
         ranked = np.argsort(candidates.items < 0, axis=1, kind="stable")[:, : config.positions]
         return explore(ranked, candidates, self._feed.corpus.channels, 1.0, config.seed, requests)
-

@@ -1,10 +1,10 @@
 """What users remember: which tags they know, and how satisfied the last days left them.
 
-  novelty of an item  = mean over its tags of exp(-familiarity); familiarity grows by 1 with every row seen with the tag
-                        and keeps `familiarity_decay` of itself per day
-  satisfaction        = click_satisfaction * clicks + novelty_satisfaction * summed novelty of the clicked items
-  another request     : sigmoid(logit(another_request) + another_satisfaction * (satisfaction - _ORDINARY))
-  rate of visits      * exp(return_strength * mood of the last days), a moving average of satisfaction - _ORDINARY
+novelty of an item  = mean over its tags of exp(-familiarity); familiarity grows by 1 with every row seen with the tag
+                      and keeps `familiarity_decay` of itself per day
+satisfaction        = click_satisfaction * clicks + novelty_satisfaction * summed novelty of the clicked items
+another request     : sigmoid(logit(another_request) + another_satisfaction * (satisfaction - _ORDINARY))
+rate of visits      * exp(return_strength * mood of the last days), a moving average of satisfaction - _ORDINARY
 """
 
 import numpy as np
@@ -27,6 +27,12 @@ class UserStates:
         self._feed = feed
         self._familiarity = np.zeros((feed.config.users, feed.corpus.tag_count + 1), np.float32)
         self.satisfaction = np.zeros(feed.config.users, np.float32)
+
+    def copy(self, feed: Feed) -> "UserStates":
+        """One that goes on on its own, in a feed of the same users."""
+        made = UserStates(feed)
+        made._familiarity[:], made.satisfaction[:] = self._familiarity, self.satisfaction
+        return made
 
     def next_day(self) -> None:
         """A night passes."""

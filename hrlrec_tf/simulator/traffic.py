@@ -117,5 +117,3 @@ class Fixed(Traffic):
         luck = uniform(self.feed.config.seed, Purpose.VISIT, np.arange(len(rates)), day, visit)
         keys = np.log(luck + 1e-300) / rates
         return np.sort(np.argpartition(-keys, count - 1)[:count]).astype(np.int32)
-
-
