@@ -104,7 +104,9 @@ def lift(ours: Sequence[Arm], base: Sequence[Arm], metric: str, replicates: int 
     Returns:
       The lift; its replicates resample seeds and, in each, users: the same ones in both arms.
     """
-    by_seed = np.stack([_seed_lift(*pair, metric, replicates, n) for n, pair in enumerate(zip(ours, base, strict=True))])
+    by_seed = np.stack(
+        [_seed_lift(*pair, metric, replicates, n) for n, pair in enumerate(zip(ours, base, strict=True))]
+    )
     rng = np.random.default_rng([len(by_seed), replicates])
     seeds = rng.integers(0, len(by_seed), (replicates, len(by_seed)))
     drawn = rng.integers(0, replicates, seeds.shape)

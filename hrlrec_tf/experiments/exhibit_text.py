@@ -1,6 +1,6 @@
 """An exhibit as text: Markdown, which a terminal shows as well."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hrlrec_tf.experiments import formatting
@@ -43,14 +43,20 @@ def markdown(result: Mapping[str, Any], left_out: Sequence[int] = ()) -> str:
     heads, rows = columns(result), [cells(row) for row in result["rows"]]
     kept = [i for i in range(len(heads)) if i not in left_out and any(row[i] != formatting.DASH for row in rows)]
     shown = [[row[i] for i in kept] for row in (heads, *rows)]
-    widths = [max(len(row[i]) for row in shown) for i in range(len(kept))]
-    head, *body = (_line(row, widths) for row in shown)
-    rule = "|" + "|".join(f" {'-' * width} " for width in widths) + "|"
     notes = [
         f"- {sentence}" for sentence in (*result["verdict"], *map(_left_out, result["left_out"]), *_failed(result))
     ]
     title = f"{result['title']}: {result['test_rows']:,} rows of {result['test_users']:,} users"
-    return "\n".join([title, "", head, rule, *body, "", *notes])
+    return "\n".join([title, "", *table(shown[0], shown[1:]), "", *notes])
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table whose columns stand below each other."""
+    shown = [heads, *rows]
+    widths = [max(len(row[i]) for row in shown) for i in range(len(heads))]
+    head, *body = (_line(row, widths) for row in shown)
+    rule = "|" + "|".join(f" {'-' * width} " for width in widths) + "|"
+    return [head, rule, *body]
 
 
 def interval(low: float, high: float) -> str:

@@ -1,4 +1,4 @@
-"""`hrlrec reproduce`: the paper's exhibits on a user's data."""
+"""`hrlrec reproduce`: the paper's exhibits, offline ones on a user's data, online ones in the simulator."""
 
 import argparse
 import pathlib
@@ -9,12 +9,14 @@ from hrlrec_tf.cli import Verb, write_json
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.evaluation.options import COMPARE_REPLICATES
 
-EXHIBITS = ("table2", "table4", "fig3")
+OFFLINE = ("table2", "table4", "fig3")
+ONLINE = ("table3",)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("exhibit", choices=EXHIBITS, help="what to reproduce")
-    parser.add_argument("--data", required=True, metavar="DIR", help="sessions, as `hrlrec prepare` wrote them")
+    parser.add_argument("exhibit", choices=(*OFFLINE, *ONLINE), help="what to reproduce")
+    parser.add_argument("--data", metavar="DIR", help="table2, table4, fig3: sessions, as `hrlrec prepare` wrote them")
+    parser.add_argument("--world", metavar="FILE", help="table3: the simulated world (default: one that comes along)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results; exhibits may share it")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 of every row (default 5)")
     parser.add_argument("--preset", default="best", choices=("paper", "best"), help="of HRL-Rec")
@@ -23,9 +25,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--history", action="store_true", help="table2: baselines get pooled as-of history too")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs side by side (default: as cores and memory allow)")
-    parser.add_argument(
-        "--replicates", type=int, default=COMPARE_REPLICATES, metavar="N", help="of the bootstrap over users"
-    )
+    parser.add_argument("--replicates", type=int, metavar="N", help="of the bootstrap over users")
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -33,23 +33,55 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
         raise ConfigError(f"--seeds must be from 1 to 1000: got {args.seeds}")
     if args.jobs is not None and not 1 <= args.jobs <= 256:
         raise ConfigError(f"--jobs must be from 1 to 256: got {args.jobs}")
+    return _online(args) if args.exhibit in ONLINE else _offline(args)
+
+
+def _offline(args: argparse.Namespace) -> Mapping[str, Any]:
+    if args.data is None:
+        raise ConfigError(f"{args.exhibit} needs --data DIR, sessions as `hrlrec prepare` wrote them")
+    if args.world is not None:
+        raise ConfigError(f"--world is for {', '.join(ONLINE)}; {args.exhibit} is made from --data: leave it out")
     if args.history and args.exhibit != "table2":
         raise ConfigError(
             f"--history gives the baselines of table2 pooled history; {args.exhibit} has none: leave it out"
         )
 
-    from hrlrec_tf.experiments import cells, exhibit_page, exhibit_text, report, reproduce
+    from hrlrec_tf.experiments import cells, exhibit_page, exhibit_text, reproduce
 
     sessions, out = cells.Sessions.open(args.data), pathlib.Path(args.out)
     exhibit = _exhibit(args, sessions)
-    jobs = args.jobs or cells.fitting_jobs()
-    result = reproduce.reproduce(exhibit, sessions, out, range(args.seeds), jobs, args.replicates)
-    write_json(out / f"{exhibit.name}.json", result)
-    report.write_page(out / f"{exhibit.name}.md", exhibit_text.markdown(result) + "\n")
-    page = report.write_page(out / f"{exhibit.name}.html", exhibit_page.render(result))
-    print(
-        f"\n{exhibit_text.markdown(result, exhibit_text.WIDE)}\n\npage: {page}; numbers: {out / f'{exhibit.name}.json'}"
-    )
+    jobs, replicates = args.jobs or cells.fitting_jobs(), args.replicates or COMPARE_REPLICATES
+    result = reproduce.reproduce(exhibit, sessions, out, range(args.seeds), jobs, replicates)
+    shown = exhibit_text.markdown(result, exhibit_text.WIDE)
+    return _write(out, exhibit.name, result, exhibit_text.markdown(result), exhibit_page.render(result), shown)
+
+
+def _online(args: argparse.Namespace) -> Mapping[str, Any]:
+    for option in ("data", "history"):
+        if getattr(args, option):
+            raise ConfigError(f"{args.exhibit} runs in the simulator: leave --{option} out")
+
+    from hrlrec_tf.evaluation import ab_test
+    from hrlrec_tf.experiments import cells, table3, table3_page, table3_text
+    from hrlrec_tf.simulator import world_file
+
+    world = world_file.load(args.world or args.exhibit)
+    experiment = table3.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set)
+    result = table3.reproduce(experiment, args.jobs or cells.fitting_jobs(), args.replicates or ab_test.REPLICATES)
+    text = table3_text.markdown(result)
+    return _write(experiment.out, args.exhibit, result, text, table3_page.render(result), text)
+
+
+def _write(
+    out: pathlib.Path, name: str, result: Mapping[str, Any], text: str, page: str, shown: str
+) -> Mapping[str, Any]:
+    """Writes an exhibit as numbers, text and page, and prints it."""
+    from hrlrec_tf.experiments import report
+
+    write_json(out / f"{name}.json", result)
+    report.write_page(out / f"{name}.md", text + "\n")
+    written = report.write_page(out / f"{name}.html", page)
+    print(f"\n{shown}\n\npage: {written}; numbers: {out / f'{name}.json'}")
     return result
 
 
@@ -66,9 +98,10 @@ def _exhibit(args: argparse.Namespace, sessions: Any) -> Any:
 
 
 VERB = Verb(
-    help="reproduce a table or figure of the paper on prepared sessions",
+    help="reproduce a table or figure of the paper, on prepared sessions or in the simulator",
     example="hrlrec reproduce table2 --data sessions --out exhibits --seeds 3\n"
-    "  hrlrec reproduce table4 --data sessions --out exhibits --seeds 3",
+    "  hrlrec reproduce table4 --data sessions --out exhibits --seeds 3\n"
+    "  hrlrec reproduce table3 --out online --seeds 5",
     add_arguments=_add_arguments,
     run=_run,
 )

@@ -8,12 +8,12 @@ In both a user looks at rows from above and may leave after each. Given that the
 | | examination | cascade |
 |---|---|---|
 | look(t) | t ** -position_decay: rows are skipped | 1: every row is looked at |
-| chance | sigmoid(appeal - channel_fatigue * n_c - tag_fatigue * n_g) | sigmoid(appeal) * (1 - cascade_repeat) ** (n_c + n_g) |
-| departure | abandonment * (1 - chance): bored by what has no appeal | cascade_stop_click after a click, else cascade_stop_skip |
+| chance | sigmoid(appeal - channel_fatigue * n_c - tag_fatigue * n_g) | sigmoid(appeal) * (1 - cascade_repeat) ** n |
+| departure | abandonment * (1 - chance): bored by what has no appeal | cascade_stop_click or cascade_stop_skip |
 
-n_c counts the earlier rows of the item's channel, n_g the earlier occurrences of its tags. `examination` is a
-position-based model with abandonment (Craswell et al. 2008 call the first part so), `cascade` a dependent click model
-(Guo et al. 2009), in which a click itself ends lists. In both early positions change later clicks.
+n_c counts the earlier rows of the item's channel, n_g the earlier occurrences of its tags, n = n_c + n_g.
+`examination` is a position-based model with abandonment (Craswell et al. 2008 call the first part so), `cascade` a
+dependent click model (Guo et al. 2009), in which a click itself ends lists. In both early positions change later clicks.
 """
 
 import abc
@@ -108,7 +108,7 @@ def respond(feed: Feed, requests: Requests, lists: IntArray) -> Response:
     luck = uniform(feed.config.seed, Purpose.CLICK, *keys)
     leaving = uniform(feed.config.seed, Purpose.LEAVE, *keys)
     clicks, seen = np.zeros(lists.shape, bool), np.zeros(lists.shape, bool)
-    there = np.ones(len(requests), bool)
+    there: npt.NDArray[np.bool_] = np.ones(len(requests), bool)
     for t in range(lists.shape[1]):
         seen[:, t] = there
         clicks[:, t] = there & (luck[:, t] < model.look(t + 1) * chances[:, t])

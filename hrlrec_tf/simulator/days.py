@@ -11,7 +11,6 @@ from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.noise import Purpose, normal
 from hrlrec_tf.simulator.policy import Choice, Policy
 from hrlrec_tf.simulator.requests import FloatArray, IntArray, Requests
-from hrlrec_tf.simulator.state import UserStates
 from hrlrec_tf.simulator.traffic import Traffic
 
 CHUNK_REQUESTS = 2_048  # that are ranked at a time; what is drawn does not depend on it
@@ -41,7 +40,11 @@ class ShownLists:
 
 
 def show(feed: Feed, ranker: Policy, requests: Requests) -> ShownLists:
-    """Asks a policy for lists and lets users answer; changes nothing. Raises PolicyError where a list cannot be shown."""
+    """Asks a policy for lists and lets users answer; changes nothing.
+
+    Raises:
+      PolicyError: a list cannot be shown.
+    """
     candidates = feed.matcher.candidates(requests)
     choice = ranker.lists(requests, candidates)
     who = getattr(ranker, "name", type(ranker).__name__)
@@ -56,8 +59,8 @@ def show(feed: Feed, ranker: Policy, requests: Requests) -> ShownLists:
 def simulate_day(feed: Feed, ranker: Policy, traffic: Traffic, day: int) -> Iterator[ShownLists]:
     """Yields the lists of a day, wave by wave: a user's lists in order of time, all users' not.
 
-    Users' states, which `traffic` holds, are those of the morning before and of the evening after. Memory grows with the
-    users and with CHUNK_REQUESTS, not with the requests.
+    Users' states, which `traffic` holds, are those of the morning before and of the evening after. Memory grows with
+    the users and with CHUNK_REQUESTS, not with the requests.
     """
     states = traffic.states
     for users, numbers in traffic.visitors(day):

@@ -5,8 +5,8 @@
   match  = taste_strength * <taste, topics> + channel_strength * affinity + device_strength * device shift
            + hour_strength * how far the channel's time of day is
 
-`clicks.py` makes clicks of it. A dwell time follows a click only: item length * lognormal completion that grows with the
-match.
+`clicks.py` makes clicks of it. A dwell time follows a click only: item length * lognormal completion that grows with
+the match.
 """
 
 import dataclasses

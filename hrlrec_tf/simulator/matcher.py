@@ -1,8 +1,8 @@
 """The matching module above the ranker: the candidates of each request, the same number from every channel.
 
 It tells users apart by group only, and a group is what it makes of a noisy look at their tastes. Every day it ranks,
-per group and channel, the items that there are by taste, quality, popularity and freshness, and keeps a pool of twice as
-many as a request gets; which half of the pool a request sees is drawn per request.
+per group and channel, the items that there are by taste, quality, popularity and freshness, and keeps a pool of twice
+as many as a request gets; which half of the pool a request sees is drawn per request.
 """
 
 import dataclasses

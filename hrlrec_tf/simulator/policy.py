@@ -1,7 +1,7 @@
 """What may be asked for lists: policies, and the simple ones that the simulator brings.
 
-A policy sees requests and their candidates and says which candidates to show, in order. It must not look at what no feed
-could know (`Feed.users.tastes`, ...), but for the oracle, which is there to show how far one could get.
+A policy sees requests and their candidates and says which candidates to show, in order. It must not look at what no
+feed could know (`Feed.users.tastes`, ...), but for the oracle, which is there to show how far one could get.
 """
 
 import dataclasses

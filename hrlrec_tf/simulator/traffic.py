@@ -1,8 +1,8 @@
 """Who comes on a day and asks for lists, in waves: a wave holds at most one request per user.
 
-`Open` traffic follows satisfaction: every user comes with a probability that grows with the own rate of visits, so that a
-better policy earns more requests. It is for experiments. `Fixed` traffic serves a given number of requests a day, so that
-a log has the size that was asked for; how they fall on users still follows satisfaction.
+`Open` traffic follows satisfaction: every user comes with a probability that grows with the own rate of visits, so that
+a better policy earns more requests. It is for experiments. `Fixed` traffic serves a given number of requests a day, so
+that a log has the size that was asked for; how they fall on users still follows satisfaction.
 """
 
 import abc

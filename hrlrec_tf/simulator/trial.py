@@ -1,6 +1,7 @@
 """A policy on trial: some days of a feed, and what every user did.
 
-All policies start from the same evening, in copies of the same users' memories and of the same journal, and meet the same
+All policies start from the same evening, in copies of the same users' memories and of the same journal, and meet the
+same
 luck: a draw is keyed by user, day, request, position and item, so that two policies that show the same get the same.
 """
 

@@ -1,0 +1,132 @@
+"""Runs policies in simulated feeds, in processes side by side; a finished trial is not run twice."""
+
+import concurrent.futures
+import dataclasses
+import json
+import multiprocessing
+import os
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from hrlrec_tf.cli import write_json
+from hrlrec_tf.errors import ConfigError, HrlrecError
+from hrlrec_tf.experiments import cells
+from hrlrec_tf.experiments.simulated import SimulatedFeed
+from hrlrec_tf.simulator.policy import LoggingPolicy, Oracle, Policy
+from hrlrec_tf.simulator.trial import Stage, Trial, run_trial
+
+SIMPLE: dict[str, Callable[..., Policy]] = {"oracle": Oracle, "logging": LoggingPolicy}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRun:
+    """One policy in one feed under one click model.
+
+    Attributes:
+      feed: where.
+      days: of the trial: those after the logged ones.
+      click_model: that users follow on these days.
+      policy: `oracle`, `logging`, or the name of a cell whose model stands in the feed's folder.
+      rule: how a model becomes a policy: `rank`, or `quotas` for the online base.
+    """
+
+    feed: SimulatedFeed
+    days: int
+    click_model: str
+    policy: str
+    rule: str = "rank"
+
+    def __str__(self) -> str:
+        return f"{self.policy} in {self.click_model} {self.feed.config.seed}"
+
+    @property
+    def file(self) -> pathlib.Path:
+        """The trial's counts."""
+        return self.feed.folder / "trials" / f"{self.click_model}-{self.policy}.npz"
+
+    @property
+    def model(self) -> pathlib.Path | None:
+        """The model's folder; None for a policy without one."""
+        if self.policy in SIMPLE:
+            return None
+        return self.feed.folder / "models" / f"{self.policy}-{self.feed.config.seed}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What was run, as the file beside the counts records it."""
+        settings = None
+        if self.model is not None:
+            settings = json.loads((self.model / "config.json").read_text(encoding="utf-8"))
+        return {"world": self.feed.identity, "days": self.days, "rule": self.rule, "settings": settings}
+
+    def result(self) -> Trial | None:
+        """The counts of a finished trial; None where it is not finished.
+
+        Raises:
+          ConfigError: the counts there are of something else.
+        """
+        mark = self.file.with_suffix(".json")
+        if not mark.exists():
+            return None
+        found = json.loads(mark.read_text(encoding="utf-8"))
+        for name, value in json.loads(json.dumps(self.identity)).items():
+            if found.get(name) != value:
+                raise ConfigError(f"{mark} is a trial of another {name}; choose another --out, or remove {self.file}")
+        return Trial.load(self.file)
+
+    def execute(self) -> None:
+        """Runs the trial and writes what it found."""
+        stage, _ = self.feed.evening
+        first, started = self.feed.logged_days, time.monotonic()
+        trial = run_trial(stage.copy(self.click_model), self.make_policy, range(first, first + self.days))
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        trial.save(self.file)
+        lists, seconds = int(trial.requests.sum()), time.monotonic() - started
+        write_json(self.file.with_suffix(".json"), {**self.identity, "lists": lists, "seconds": seconds})
+
+    def make_policy(self, stage: Stage) -> Policy:
+        """The policy on a stage."""
+        if self.model is None:
+            return SIMPLE[self.policy](stage.feed)
+        from hrlrec_tf import export
+        from hrlrec_tf.simulator.model_policy import CountsRule, ModelPolicy, QuotaPolicy, RequestInputs, quotas
+
+        make, reader = export.serving_module(str(self.model))
+        inputs = RequestInputs(stage.feed, reader.spec, CountsRule.of_sessions(self.feed.folder / "sessions"))
+        module: Any = make()
+        if self.rule == "rank":
+            return ModelPolicy(self.policy, inputs, stage.journal, module.rank)
+        shares = quotas(self.feed.evening[1], stage.feed.config.positions)
+        return QuotaPolicy(self.policy, inputs, stage.journal, module.score, shares)
+
+
+def run_all(runs: Sequence[TrialRun], jobs: int) -> dict[str, str]:
+    """Executes the unfinished ones of `runs`, `jobs` at a time.
+
+    Returns:
+      str(run) -> why it failed, of those that did.
+
+    Raises:
+      ConfigError: a folder holds trials of something else.
+    """
+    waiting = [run for run in runs if run.result() is None]
+    threads, failed = max(len(os.sched_getaffinity(0)) // jobs, 1), {}
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_begin, initargs=(cells.environment(threads),)
+    ) as pool:
+        futures = {pool.submit(run.execute): run for run in waiting}
+        for future in tqdm(concurrent.futures.as_completed(futures), "trials", len(waiting), unit="trial"):
+            try:
+                future.result()
+            except (HrlrecError, OSError, ValueError) as error:
+                failed[str(futures[future])] = str(error)
+    return failed
+
+
+def _begin(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
