@@ -173,12 +173,13 @@ def test_rows_before_train_from_are_history_only(tmp_path):
     summary = run(DatasetConfig(log=log, list_length=5, split=split), tmp_path / "newest")
     for name in ("validation", "eval"):
         assert read_sessions(tmp_path / "newest", name) == read_sessions(tmp_path / "whole", name)
-    every = {session["request_id"]: session for session in read_sessions(tmp_path / "whole", "train")}
+    every = {session["request_id"][0]: session for session in read_sessions(tmp_path / "whole", "train")}
     kept = read_sessions(tmp_path / "newest", "train")
     assert 0 < len(kept) < len(every)
     for session in kept:  # the same history and counts; a list across the edge counts with its newer rows
-        same = every[session["request_id"]]
+        same = every[session["request_id"][0]]
         assert {k: v for k, v in session.items() if k != "weight"} == {k: v for k, v in same.items() if k != "weight"}
-    assert {s["request_id"] for s in every.values() if s["timestamp"] >= since} <= {s["request_id"] for s in kept}
+    newer = {name for name, session in every.items() if session["timestamp"][0] >= since}
+    assert newer <= {session["request_id"][0] for session in kept}
     assert summary["accepted"] == len(rows)
     assert summary["rows"]["train"] == sum(since <= time < whole["validation_from"] for time in times)
