@@ -43,6 +43,8 @@ class NetworkConfig:
     click_head: Literal["linear", "interaction", "state"] = "linear"
     channel_constraint: Literal["hard", "soft"] = "hard"  # at ranking: Sec. 3.3, or retrieval.select_softly
     channel_weight: float = 1.0  # of the channel selector's wish under the soft constraint
+    # At ranking: share of exploration that draws a channel, in which the policy picks the item; the rest draws an item.
+    channel_exploration: float = 0.0
     # As a profile feature. Sec. 3.2 has "long-term profiles"; under a split by time an id is learnt by heart.
     user_id: bool = False
 
@@ -54,6 +56,7 @@ class NetworkConfig:
         check_range(self, "dropout", 0.0, 0.95)
         check_range(self, "sequence_length", 0, 1 << 16)
         check_range(self, "channel_weight", 0.0, 1e6)
+        check_range(self, "channel_exploration", 0.0, 1.0)
         if self.embedding_dim % self.attention_heads:
             raise ConfigError(
                 f"network.attention_heads must divide network.embedding_dim: got {self.attention_heads} and "

@@ -22,6 +22,7 @@ class TestPaper:
         )
         assert network.dropout == 0.3
         assert (network.critics, network.channel_constraint) == (1, "hard")
+        assert network.channel_exploration == 0  # Sec. 3.5 explores over the candidates
 
     def test_losses(self):
         losses = Config().losses
@@ -149,6 +150,7 @@ class TestRanges:
             ("network.attention_heads", 0, 65),
             ("network.dropout", -0.1, 0.96),
             ("network.channel_weight", -1.0, 1e7),
+            ("network.channel_exploration", -0.1, 1.1),
             ("rewards.dwell_unit_seconds", 0.0, 1e7),
             ("losses.gamma", -0.1, 1.1),
             ("losses.beta", -1.0, 1e7),
