@@ -36,6 +36,18 @@ def test_collect_policy_explores_and_says_how_likely_it_was(make_agent, observat
     assert first == {0.025, 0.925}
 
 
+def test_collect_policy_explores_channels(make_agent, observation):
+    """Candidates of news, video, article and news: a channel has a third of its share, an item a quarter."""
+    tf.random.set_seed(3)
+    policy = make_agent("network.channel_exploration=0.5").collect_policy
+    many = tf.nest.map_structure(lambda values: tf.repeat(values, 300, axis=0), observation)
+    info = policy.action(as_time_step(many)).info
+    propensity = (info["propensity_channel"] * info["propensity_item"]).numpy()[:, 0]
+    kept, channel, item = 0.9, 0.1 * 0.5 / 3, 0.1 * 0.5 / 4
+    possible = {kept + channel + item, channel + item, item}  # greedy, best of another channel, any other
+    assert {round(float(value), 5) for value in propensity} == {round(value, 5) for value in possible}
+
+
 def test_policies_follow_the_trained_weights(make_agent, observation, experience):
     agent = make_agent("training.learning_rate=0.01")
     before = agent.policy.action(as_time_step(observation)).info["click_probability"]
