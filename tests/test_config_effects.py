@@ -54,6 +54,7 @@ OTHER = {
     "losses.action_noise": 0.5,
     "losses.behaviour_cloning": 1.0,
     "losses.bootstrap": "retrieved",
+    "losses.propensity_cap": 5.0,
     "training.batch_size": 8,
     "training.learning_rate": 1e-2,
     "training.gradient_clip": 1e-6,
