@@ -71,7 +71,9 @@ def epsilon_greedy(
     kept_item = (1 - epsilon) * _number(index == policy.choice)
     p_channel = kept_channel + of_items * tf.math.divide_no_nan(in_channel, remaining) + of_each_channel
     p_both = kept_item + tf.math.divide_no_nan(of_items, remaining) + of_each_channel * _number(index == best)
-    return Choice(index, explored, p_channel, tf.math.divide_no_nan(p_both, p_channel))
+    # Rounding may lift a sum of 1 above it, and such a row would be rejected when it comes back in a log.
+    p_channel = tf.minimum(p_channel, 1.0)
+    return Choice(index, explored, p_channel, tf.minimum(tf.math.divide_no_nan(p_both, p_channel), 1.0))
 
 
 def _best(policy: Policy, channels: tf.Tensor, index: tf.Tensor, explored: tf.Tensor) -> tf.Tensor:

@@ -101,6 +101,18 @@ def test_the_policy_is_not_asked_where_nothing_is_drawn():
         epsilon_greedy(Policy(tf.constant([0]), refuse), channels, available, tf.constant([epsilon]), share)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_no_propensity_is_above_one(share):
+    """Not even by rounding: `hrlrec prepare` would reject the row."""
+    tf.random.set_seed(15)
+    epsilon = np.linspace(0, 1, 2000)
+    for items in (1, 3, 7):
+        names, best = np.array(["a"] * items), {"a": items - 1}
+        choice = explore(epsilon, share, np.ones(items, bool), names, items - 1, best)
+        for factor in (choice.propensity_channel, choice.propensity_item):
+            assert (factor.numpy() <= 1).all() and (factor.numpy() > 0).all()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_nothing_left_is_never_chosen_with_any_probability(share):
     choice = explore([1.0], share, np.array([False, False]), np.array(["a", "b"]), 0, {"a": 0, "b": 1})

@@ -13,6 +13,7 @@ import tiny
 from hrlrec_tf.agents.builder import build_network
 from hrlrec_tf.candidates import Candidates, Request, as_of_counts
 from hrlrec_tf.config import preset
+from hrlrec_tf.evaluation import off_policy
 from hrlrec_tf.features import COUNTS
 from hrlrec_tf.networks.session import embed
 from hrlrec_tf.ranking import Ranker
@@ -271,6 +272,32 @@ def test_propensities_of_whole_lists_are_their_frequencies(network, reader, cons
             for prefix, choices in nexts.items():
                 np.testing.assert_allclose(sum(choices.values()), 1.0, rtol=1e-5, err_msg=f"{of} after {prefix}")
     np.testing.assert_allclose(ranked["explored"].mean(), epsilon, atol=0.02)
+
+
+def test_logged_propensities_judge_the_greedy_policy(network, reader, change):
+    """What greedy lists earn, from lists that were explored: by importance weights of the whole prefix."""
+    tf.random.set_seed(6)
+    change(channel_exploration=0.5)
+    draws = 3000
+    request, candidates = repeat(split(reader, [session(0, LISTS[0])]), draws)
+    ranked = Ranker(network).rank(request, candidates, tf.fill([draws], 0.5))
+    index, logging = ranked["index"].numpy(), (ranked["propensity_channel"] * ranked["propensity_item"]).numpy()
+    greedy = Ranker(network).rank(request, candidates, tf.zeros([draws]))["index"].numpy()[0]
+    worth = np.array([[1.0, 0.2, 0.6, 0.3]]) / np.arange(1, T + 1)[:, None]  # [position, item]
+    lists = off_policy.LoggedLists(
+        reward=worth[np.arange(T), index],
+        logging=logging,
+        target=(index == greedy).astype(float),  # below another prefix it matters no more: its weight is 0
+        valid=np.ones(index.shape, bool),
+        user=np.arange(draws),
+    )
+    weights = off_policy.importance_weights(lists, "prefix")
+    found = off_policy.estimate(lists, weights, off_policy.ips(lists, weights), 100, 200, 0)
+    truth = worth[np.arange(T), greedy].sum()
+    assert found.low < truth < found.high and found.high - found.low < 0.2 * truth
+    np.testing.assert_allclose(found.mean_weight, 1, atol=0.1)
+    shown = lists.reward.sum(axis=1)
+    assert abs(shown.mean() - truth) > found.high - found.low  # the log itself says something else
 
 
 @pytest.mark.parametrize("constraint", ["hard", "soft"])
