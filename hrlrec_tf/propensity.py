@@ -4,10 +4,12 @@ A log shows what its policy liked, so a loss on displayed rows is an expectation
 
     w_t = min(cap, 1 / p(d_t | prefix))
 
-every candidate of a position counts alike, however rarely the policy showed it: an expectation over the uniform policy
-(Horvitz and Thompson 1952), given the prefix as logged. The cap trades bias for variance (Ionides 2008). Losses divide
-by the sum of a batch's weights (self-normalised, Swaminathan and Joachims 2015), so that the mean weight is 1 in every
-batch, the learning rate keeps its meaning and a constant propensity changes nothing.
+every candidate of every position counts alike, however rarely the policy showed it: an expectation over the uniform
+policy (Horvitz and Thompson 1952), given the prefix as logged, in which a position counts as often as it has
+candidates. The cap trades bias for variance (Ionides 2008). Losses divide by the sum of a batch's weights
+(self-normalised, Swaminathan and Joachims 2015), so that the mean weight is 1 in every batch, the learning rate keeps
+its meaning and a constant propensity changes nothing. `explored` is not read: what was drawn at random may be the
+policy's own choice too, and the propensity says how likely it was by all paths.
 
 What weights cost in certainty is Kish's effective sample size (1965): (sum of w)^2 / sum of w^2.
 """
