@@ -278,11 +278,10 @@ def test_logged_propensities_judge_the_greedy_policy(network, reader, change):
     """What greedy lists earn, from lists that were explored: by importance weights of the whole prefix."""
     tf.random.set_seed(6)
     change(channel_exploration=0.5)
-    draws = 3000
-    request, candidates = repeat(split(reader, [session(0, LISTS[0])]), draws)
-    ranked = Ranker(network).rank(request, candidates, tf.fill([draws], 0.5))
+    draws, one = 2000, split(reader, [session(0, LISTS[0])])
+    greedy = Ranker(network).rank(*one, tf.zeros([1]))["index"].numpy()[0]
+    ranked = Ranker(network).rank(*repeat(one, draws), tf.fill([draws], 0.5))
     index, logging = ranked["index"].numpy(), (ranked["propensity_channel"] * ranked["propensity_item"]).numpy()
-    greedy = Ranker(network).rank(request, candidates, tf.zeros([draws]))["index"].numpy()[0]
     worth = np.array([[1.0, 0.2, 0.6, 0.3]]) / np.arange(1, T + 1)[:, None]  # [position, item]
     lists = off_policy.LoggedLists(
         reward=worth[np.arange(T), index],
