@@ -1,8 +1,9 @@
 """The losses of HRL-Rec (Sec. 3.4), one small function per equation.
 
 All tensors of a list are [batch, T]; `valid_t` is 1 for positions that count and 0 for padding and for rows on the
-other side of a time cut. Every loss is a mean over valid positions. Which weights a loss trains is decided by its
-caller and by the gradients stopped here:
+other side of a time cut. Every loss is a mean over valid positions; critic and click loss, expectations over what was
+displayed, also take rows that count more or less than 1 (`propensity.py`). Which weights a loss trains is decided by
+its caller and by the gradients stopped here:
 
 | loss | trains |
 |---|---|

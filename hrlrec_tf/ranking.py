@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hrlrec_tf import exploration, retrieval
-from hrlrec_tf.candidates import Candidates, Request, as_of_counts, first_of_its_kind, kinds
+from hrlrec_tf.candidates import Candidates, Request, as_of_counts, first_of_each, kinds
 from hrlrec_tf.networks.actor import to_action_space
 from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level
@@ -124,7 +124,8 @@ class Ranker:
             hidden[name] = level.encoder.start(fields, encoded.profile, mask)
         size, length, tags = tf.shape(candidates.item_id)[0], self.network.spec.list_length, self.network.spec.max_tags
         return _Prefix(
-            available=(candidates.item_id != "") & first_of_its_kind(candidates.item_id),
+            # A second copy of an item would double its odds of being drawn.
+            available=first_of_each(kinds(candidates.item_id), among=candidates.item_id != ""),
             hidden=hidden,
             placed=Placed(tf.zeros([size, embedding.channels]), tf.zeros([size, embedding.dim])),
             channels=tf.ensure_shape(tf.fill([size, length], ""), [None, length]),
@@ -187,19 +188,25 @@ class Ranker:
             item_state = self._state(levels["item"], t, request, encoded, prefix, channel)
             return item_state, levels["item"].actor(item_state)
 
+        def inside(index: tf.Tensor, item_action: tf.Tensor) -> tf.Tensor:
+            """The policy's item in the channel of `index`."""
+            in_channel = encoded.channels == tf.gather(encoded.channels, index, batch_dims=1)[:, tf.newaxis]
+            similarities = retrieval.cosine_similarities(item_action, encoded.actions)
+            return retrieval.select_item(similarities, in_channel, available)
+
         if config.channel_constraint == "hard":
             selected = retrieval.nearest(wishes, available)
             item_state, item_action = item_level(selected)
-            in_channel = encoded.channels == tf.gather(encoded.channels, selected, batch_dims=1)[:, tf.newaxis]
-            similarities = retrieval.cosine_similarities(item_action, encoded.actions)
-            greedy = retrieval.select_item(similarities, in_channel, available)
+            greedy = inside(selected, item_action)
         else:
             _, item_actions = self._item_level_of_each(t, request, candidates, encoded, prefix)
             similarities = retrieval.cosine_similarities(item_actions, encoded.actions)
             greedy = retrieval.select_softly(similarities, wishes, encoded.channels, available, config.channel_weight)
             item_state, item_action = item_level(greedy)
-        choice = exploration.epsilon_greedy(greedy, encoded.channels, available, epsilon)
-        # A random item may come from another channel, which the item level must then be told.
+        policy = exploration.Policy(greedy, lambda index: inside(index, item_level(index)[1]))
+        share = config.channel_exploration
+        choice = exploration.epsilon_greedy(policy, encoded.channels, available, epsilon, share)
+        # What was drawn may come from another channel, which the item level must then be told.
         item_state, item_action = tf.cond(
             tf.reduce_any(choice.explored), lambda: item_level(choice.index), lambda: (item_state, item_action)
         )

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from hrlrec_tf import cli, losses, model_folder
 from hrlrec_tf.agents.builder import build_agent, build_network
-from hrlrec_tf.agents.experience import ListExperience, RewardModel
+from hrlrec_tf.agents.experience import ListExperience, RewardModel, row_weights
 from hrlrec_tf.agents.health import HealthMonitor
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.config import Config
@@ -177,13 +177,20 @@ class _Run:
     def _start_critics(self) -> None:
         """Starts both critics at the mean logged return of the first batches."""
         totals: dict[str, list[float]] = {"channel": [], "item": []}
+        cap, known = self.config.losses.propensity_cap, False
         for experience in self._experience(epoch=0).take(_RETURN_BATCHES):
-            discount = losses.discounts(experience.valid)
+            discount, weights = losses.discounts(experience.valid), row_weights(experience, cap)
+            known = known or bool(tf.reduce_any((experience.propensity < 1) & (experience.valid > 0)))
             for level, agent in self.agent.levels.items():
                 returns = losses.discounted_return(agent.reward(experience), discount, self.config.losses.gamma)
-                totals[level].append(float(losses.masked_mean(returns, experience.valid)))
+                totals[level].append(float(losses.masked_mean(returns, weights)))
         if not totals["channel"]:
             raise DataError("the training sessions are empty; look at summary.json of hrlrec prepare")
+        if cap and not known:
+            raise DataError(
+                f"losses.propensity_cap is {cap}, but each propensity of the first {len(totals['item'])} batches is 1; "
+                "the log has no propensity_channel and propensity_item; add them, or set losses.propensity_cap=0"
+            )
         for level, means in totals.items():
             self.agent.model.levels[level].start_critics(float(np.mean(means)))
         self.agent.initialize()

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
-from hrlrec_tf.agents.policy import RankingPolicy, session_observation_spec
+from hrlrec_tf.agents.policy import ExploringPolicy, RankingPolicy, session_observation_spec
 from hrlrec_tf.config import Config
 from hrlrec_tf.data.input import Batch, SessionReader
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
@@ -26,13 +26,13 @@ def build_agent(config: Config, reader: SessionReader) -> HrlRecAgent:
 
 def compose_agent(config: Config, network: HrlRecNetwork, target: HrlRecNetwork) -> HrlRecAgent:
     """An initialised agent on networks that `build_network` made of `config`."""
-    ranker = Ranker(network)
+    policy = RankingPolicy(Ranker(network))
     agent = HrlRecAgent(
         network,
         target,
         session_observation_spec(network.spec),
         config,
-        policies=(RankingPolicy(ranker), RankingPolicy(ranker, COLLECT_EPSILON)),
+        policies=(policy, ExploringPolicy(policy, COLLECT_EPSILON)),
         train_step_counter=tf.Variable(0, dtype=tf.int64, name="train_step"),
     )
     agent.initialize()

@@ -16,7 +16,7 @@ from tf_agents.utils import common
 
 from hrlrec_tf import losses, retrieval
 from hrlrec_tf.agents import health
-from hrlrec_tf.agents.experience import ListExperience, experience_spec
+from hrlrec_tf.agents.experience import ListExperience, experience_spec, row_weights
 from hrlrec_tf.agents.list_networks import ListActorNetwork, ListCriticNetwork
 from hrlrec_tf.config import LossConfig, TrainingConfig
 from hrlrec_tf.networks.embeddings import Batch
@@ -160,9 +160,10 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         actions = online.actor(states) + noise
         policy_actions = online.actor(tf.stop_gradient(states)) + noise
         returns = losses.discounted_return(self.reward(experience), losses.discounts(valid), self._loss_config.gamma)
+        weights = row_weights(experience, self._loss_config.propensity_cap)
         dead = [losses.masked_mean(tf.cast(q_t == 0, tf.float32), valid) for q_t in q_values]
         return LevelLosses(
-            critic=tf.add_n([losses.critic_loss(q_t, target, valid) for q_t in q_values]),
+            critic=tf.add_n([losses.critic_loss(q_t, target, weights) for q_t in q_values]),
             actor=losses.actor_loss(online.critic, states, policy_actions, valid),
             cloning=losses.cloning_loss(actions, displayed, valid),
             states=states,

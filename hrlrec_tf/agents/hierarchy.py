@@ -7,10 +7,10 @@ from tf_agents.agents import tf_agent
 from tf_agents.policies import tf_policy
 from tf_agents.utils import common
 
-from hrlrec_tf import losses
+from hrlrec_tf import losses, propensity
 from hrlrec_tf.agents import health
 from hrlrec_tf.agents.ddpg import ListDdpgAgent, clip_and_apply
-from hrlrec_tf.agents.experience import ListExperience, experience_spec
+from hrlrec_tf.agents.experience import ListExperience, experience_spec, row_weights
 from hrlrec_tf.config import Config
 from hrlrec_tf.networks.embeddings import Batch
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
@@ -107,14 +107,16 @@ class HrlRecAgent(tf_agent.TFAgent):
         weights = self._config.losses
         embedded = embed(self.model.embedding, experience.observation)
         target_embedded = embed(self.target.embedding, experience.observation)
-        every_batch, actors, metrics = tf.constant(0.0), tf.constant(0.0), dict[str, tf.Tensor]()
+        of_rows = row_weights(experience, weights.propensity_cap)
+        metrics = self._weight_metrics(experience, of_rows)
+        every_batch, actors = tf.constant(0.0), tf.constant(0.0)
         for level, agent in self.levels.items():
             parts = agent.level_losses(experience, embedded, target_embedded, training)
             head = self.model.levels[level].click_head
             logits = head(parts.actions, embedded.items, parts.states)
-            click = losses.click_loss(logits, experience.clicks, experience.valid)
+            click = losses.click_loss(logits, experience.clicks, of_rows)
             action_logits = head.action_logits(parts.actions, embedded.items)
-            action_click = losses.click_loss(action_logits, experience.clicks, experience.valid)
+            action_click = losses.click_loss(action_logits, experience.clicks, of_rows)
             similarity, nearest = self._similarity(level, parts.actions, embedded, experience.valid)
             scalars = {
                 "critic_loss": parts.critic,
@@ -138,6 +140,17 @@ class HrlRecAgent(tf_agent.TFAgent):
         every_batch += self._config.training.embedding_l2 * self._embedding_norm(embedded, experience.valid)
         pool = tf.reduce_sum(tf.cast(experience.valid > 0, tf.float32))
         return _Parts(every_batch, actors, {**metrics, "loss": every_batch + actors, "similarity_pool": pool})
+
+    def _weight_metrics(self, experience: ListExperience, weights: tf.Tensor) -> Metrics:
+        """How much of the batch is left by its rows' weights [B, T]; nothing where they are not weighted."""
+        cap = self._config.losses.propensity_cap
+        if not cap:
+            return {}
+        capped = tf.cast(experience.propensity * cap < 1, tf.float32)
+        return {
+            "effective_sample_size": propensity.effective_sample_size(weights),
+            "capped_share": losses.masked_mean(capped, experience.valid),
+        }
 
     def _level_weight(self, level: str) -> float:
         return getattr(self._config.losses, level)
