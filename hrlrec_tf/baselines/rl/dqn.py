@@ -51,7 +51,7 @@ class ListQNetwork(network.Network):
     def call(
         self, observation: Batch, step_type: Any = (), network_state: Any = (), training: bool = False
     ) -> tuple[tf.Tensor, Any]:
-        shown = observation["item_id"] > 0
+        shown = tf.cast(observation["item_id"] > 0, tf.float32)
         available = q_learning.available(observation["item_id"], shown, self.unknown)
         return self.table(embed(self._embedding, observation), available, training), network_state
 
