@@ -105,6 +105,12 @@ def similarity_loss(actions_t: tf.Tensor, nearest_t: tf.Tensor, valid_t: tf.Tens
     return -mean, mean
 
 
+def embedding_norm(items_t: tf.Tensor, profile: tf.Tensor, valid_t: tf.Tensor) -> tf.Tensor:
+    """Mean squared length of the displayed items' embeddings [batch, T, D] and of the users' [batch, D]."""
+    items = masked_mean(tf.reduce_sum(tf.square(items_t), axis=-1), valid_t)
+    return items + tf.reduce_mean(tf.reduce_sum(tf.square(profile), axis=-1))
+
+
 def cloning_loss(actions_t: tf.Tensor, displayed_t: tf.Tensor, valid_t: tf.Tensor) -> tf.Tensor:
     """Mean squared distance from action to the displayed item (authors' released code; off in the paper)."""
     distance = tf.reduce_mean(tf.math.squared_difference(actions_t, tf.stop_gradient(displayed_t)), axis=-1)
