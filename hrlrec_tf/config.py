@@ -243,6 +243,7 @@ def preset(name: str) -> Config:
                 critic_head="linear",
                 critic_form="interaction",
                 click_head="state",
+                min_item_impressions=20,
             ),
             rewards=RewardConfig(combine="linear", biases=(0.0,) * 4, weights=(1.0, 0.1, 0.05, 0.05)),
             losses=LossConfig(ctr=10.0, action_ctr=10.0),

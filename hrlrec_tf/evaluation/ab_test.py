@@ -57,6 +57,7 @@ class Arm:
     counts: Counts
     days: int
     users: npt.NDArray[np.bool_]
+    _kept: dict[tuple[int, int], dict[str, Floats]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def sums(self, name: str) -> npt.NDArray[np.int64]:
         """[users]: what each user adds to a sum; 0 for those of other arms."""
@@ -68,14 +69,23 @@ class Arm:
         numerator, denominator = (self.sums(name).sum() for name in METRICS[metric])
         return float(numerator / denominator) if denominator else float("nan")
 
-    def replicates(self, metric: str, count: int, seed: Sequence[int]) -> Floats:
+    def replicates(self, metric: str, count: int, seed: int) -> Floats:
         """[count]: the metric under resampled users; the same seed resamples the same users."""
-        numerator, denominator = (self.sums(name).astype(np.float64) for name in METRICS[metric])
-        found = np.empty(count)
-        for part, weights in significance.user_weights(len(self.users), count, seed):
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found[part] = (numerator @ weights) / (denominator @ weights)
+        sums = self._resampled(count, seed)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: Floats = sums[METRICS[metric].numerator] / sums[METRICS[metric].denominator]
         return found
+
+    def _resampled(self, count: int, seed: int) -> dict[str, Floats]:
+        """Every sum over resampled users, [count] each; kept, for drawing users takes longer than adding them up."""
+        if (count, seed) not in self._kept:
+            names = sorted({name for metric in METRICS.values() for name in metric})
+            values = np.stack([self.sums(name) for name in names]).astype(np.float64)
+            sums = np.empty((len(names), count))
+            for part, weights in significance.user_weights(len(self.users), count, [seed]):
+                sums[:, part] = values @ weights
+            self._kept[count, seed] = dict(zip(names, sums, strict=True))
+        return self._kept[count, seed]
 
 
 class Estimate(NamedTuple):
@@ -116,7 +126,7 @@ def lift(ours: Sequence[Arm], base: Sequence[Arm], metric: str, replicates: int 
 
 
 def _seed_lift(ours: Arm, base: Arm, metric: str, replicates: int, seed: int) -> Floats:
-    values = [arm.replicates(metric, replicates, [seed]) for arm in (ours, base)]
+    values = [arm.replicates(metric, replicates, seed) for arm in (ours, base)]
     return values[0] / values[1] - 1
 
 

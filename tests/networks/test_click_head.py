@@ -33,15 +33,17 @@ def test_logit(head):
     np.testing.assert_allclose(head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_the_action_says_alone(head):
-    """Without the states, in all forms; the whole logit where there are none in it."""
-    alone = head.action_logits(tf.constant(ACTIONS), tf.constant(ITEMS))
-    whole = head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES)
-    if head.form == "state":
-        assert np.abs(alone - whole).max() > 0.01
-        head.hidden_weights.kernel.assign(tf.zeros_like(head.hidden_weights.kernel))
-        whole = head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES)
-    np.testing.assert_allclose(alone, whole, rtol=1e-6)
+def test_what_the_cosines_say():
+    """w.a + b + k cos(a, d): in the order of the search for the nearest item, whatever the items' lengths."""
+    head = ClickHead("state")
+    head(tf.constant(ACTIONS), tf.constant(ITEMS), STATES)
+    found = head.similarity_logits(tf.constant(ACTIONS), tf.constant(ITEMS)).numpy()
+    a, d = (values / np.linalg.norm(values, axis=-1, keepdims=True) for values in (ACTIONS, ITEMS))
+    kernel, bias = (weight.numpy() for weight in head.action_weights.weights)
+    want = (ACTIONS @ kernel + bias)[..., 0] + head.similarity_scale.numpy() * (a * d).sum(axis=-1)
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
+    longer = head.similarity_logits(tf.constant(ACTIONS), 7 * tf.constant(ITEMS)).numpy()
+    np.testing.assert_allclose(longer, found, rtol=1e-4, atol=1e-5)
 
 
 def test_the_state_form_needs_states():
@@ -68,6 +70,8 @@ def test_everything_has_a_gradient(head):
     with tf.GradientTape() as tape:
         tape.watch([actions, items])
         value = tf.reduce_sum(head(actions, items, STATES))
+        if head.form == "state":
+            value += tf.reduce_sum(head.similarity_logits(actions, items))
     for slope in tape.gradient(value, [actions, items, *head.trainable_variables]):
         assert np.abs(slope.numpy()).sum() > 0
 
