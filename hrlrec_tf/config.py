@@ -47,6 +47,9 @@ class NetworkConfig:
     channel_exploration: float = 0.0
     # As a profile feature. Sec. 3.2 has "long-term profiles"; under a split by time an id is learnt by heart.
     user_id: bool = False
+    # Items that the training lists show less often share one embedding: what little is known of them lets the search
+    # for the best of hundreds of candidates find the luckiest.
+    min_item_impressions: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -56,6 +59,7 @@ class NetworkConfig:
         check_range(self, "dropout", 0.0, 0.95)
         check_range(self, "sequence_length", 0, 1 << 16)
         check_range(self, "channel_weight", 0.0, 1e6)
+        check_range(self, "min_item_impressions", 0, 1 << 30)
         check_range(self, "channel_exploration", 0.0, 1.0)
         if self.embedding_dim % self.attention_heads:
             raise ConfigError(
@@ -111,7 +115,7 @@ class LossConfig:
     channel: float = 5.0  # eq. 18
     item: float = 5.0
     ctr: float = 1.0
-    action_ctr: float = 0.0  # with network.click_head=state: eq. 15 once more, on eq. 16 without the states
+    action_ctr: float = 0.0  # with network.click_head=state: eq. 15 once more, on the cosines that retrieval sorts by
     similarity: float = 1.0
     action_noise: float = 0.01  # standard deviation; authors' code
     behaviour_cloning: float = 0.0  # MSE from action to the displayed item; in the authors' code only

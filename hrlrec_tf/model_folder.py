@@ -5,6 +5,7 @@ A model folder holds `config.json`, `schema.pbtxt`, `transform/`, `checkpoints/l
 `result.json`, written last: a folder without it is unfinished.
 """
 
+import hashlib
 import json
 import pathlib
 import shutil
@@ -17,7 +18,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from hrlrec_tf import cli
 from hrlrec_tf.data import schema as schemas
-from hrlrec_tf.errors import ModelError
+from hrlrec_tf.errors import DataError, ModelError
 from hrlrec_tf.settings import Sections
 
 CONFIG, RESULT = "config.json", "result.json"
@@ -32,14 +33,19 @@ def open_folder(
     transform_dir: str,
     resume: bool,
     model: str,
+    warm_start: str | None = None,
 ) -> pathlib.Path:
     """Makes the folder of a named model, or checks that an unfinished one can be resumed.
+
+    `warm_start` names the finished model folder that this one goes on from.
 
     Raises:
       ModelError: the folder holds a finished model, one of other settings or sessions, or other files.
     """
     sessions = {pathlib.Path(file).name: tf.io.gfile.stat(file).length for file in train_files}
     settings = {"model": model, "config": config.to_dict(), "sessions": sessions}
+    if warm_start is not None:
+        settings["warm_start"] = identity(pathlib.Path(warm_start))
     if (folder / RESULT).exists():
         raise ModelError(f"{folder} holds a finished model; choose another --out or remove it")
     begun = read_settings(folder)
@@ -71,7 +77,31 @@ def read_settings(folder: pathlib.Path) -> dict[str, Any] | None:
         settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return settings if isinstance(settings, dict) and set(settings) == {"model", "config", "sessions"} else None
+    known = {"model", "config", "sessions"}
+    return settings if isinstance(settings, dict) and known <= set(settings) <= known | {"warm_start"} else None
+
+
+def identity(folder: pathlib.Path) -> str:
+    """Of a finished model: the same settings, sessions and result, the same identity."""
+    content = "".join((folder / name).read_text(encoding="utf-8") for name in (CONFIG, RESULT))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def check_warm_start(folder: pathlib.Path, model: str, schema: schema_pb2.Schema) -> str:
+    """The transform of a finished model whose training may be gone on with on sessions of a schema.
+
+    Raises:
+      ModelError: the folder holds no finished model of this name.
+      DataError: its sessions have other features than these.
+    """
+    finished_settings(folder, [model])
+    theirs, ours = (schemas.from_schema(each) for each in (schemas.read(str(folder / "schema.pbtxt")), schema))
+    if theirs != ours:
+        raise DataError(
+            f"{folder} was trained on sessions of other features; prepare these with the columns, list_length, "
+            "sequence_length and max_tags of those, or train without --warm-start"
+        )
+    return str(folder / "transform")
 
 
 def finished_settings(folder: pathlib.Path, models: Collection[str]) -> dict[str, Any]:

@@ -64,13 +64,18 @@ def train(
     out: str,
     resume: bool = False,
     progress: bool = True,
+    warm_start: str | None = None,
 ) -> Mapping[str, object]:
     """Trains a model under `settings(model)` or an override of them; arguments and errors: `training.train`."""
+    if warm_start is not None and model in ctr_config.MODELS:
+        raise ConfigError(f"{model} cannot be gone on with; leave --warm-start out, or train a model that learns lists")
     rest = (schema, transform_dir, train_files, validation_files, out)
     if model not in ctr_config.MODELS:
         from hrlrec_tf import training
 
-        return training.train(cast(Config, config), *rest, resume=resume, progress=progress, model=model)
+        return training.train(
+            cast(Config, config), *rest, resume=resume, progress=progress, model=model, warm_start=warm_start
+        )
     from hrlrec_tf.baselines.ctr import training as ctr_training
 
     return ctr_training.train(model, cast(CtrConfig, config), *rest, resume=resume, progress=progress)

@@ -47,6 +47,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     model: str = MODEL,
+    warm_start: str | None = None,
 ) -> Mapping[str, object]:
     """Trains HRL-Rec or an RL competitor and keeps the networks of the best validation AUC.
 
@@ -60,6 +61,8 @@ def train(
       resume: go on from the last checkpoint of an unfinished folder instead of starting again.
       progress: show a progress bar on stderr.
       model: `hrl-rec`, or one of `baselines.rl.config.MODELS`.
+      warm_start: a finished model folder of the same model, sizes and vocabularies, whose last weights, targets and
+        optimizer state are gone on with; see `model_folder.check_warm_start`.
 
     Returns:
       What `result.json` holds: best validation metrics, epochs, batches.
@@ -68,11 +71,13 @@ def train(
       DataError: no sessions. ModelError: `out` holds a finished model, or one of other settings.
       TrainingError: a loss is NaN or infinite, or a critic has died.
     """
-    folder = model_folder.open_folder(pathlib.Path(out), config, train_files, schema, transform_dir, resume, model)
+    folder = model_folder.open_folder(
+        pathlib.Path(out), config, train_files, schema, transform_dir, resume, model, warm_start
+    )
     tf.keras.utils.set_random_seed(config.training.seed)
     reader = SessionReader(schema, str(folder / "transform"))
     run = _Run(config, reader, folder, train_files, validation_files, model)
-    run.start()
+    run.start(warm_start)
     while run.epoch < config.training.epochs and run.stale_epochs < config.training.patience:
         run.train_epoch(progress)
     result = {"model": model, "epochs": run.epoch, "batches": int(run.agent.train_step_counter), **run.best}
@@ -166,10 +171,12 @@ class _Run:
         """Validation metrics of the kept networks."""
         return {} if math.isinf(float(self._best_auc)) else {"validation_auc": float(self._best_auc)}
 
-    def start(self) -> None:
-        """Goes on from the last checkpoint; starts the critics if there is none."""
+    def start(self, warm_start: str | None) -> None:
+        """Goes on from the last checkpoint; if there is none, from another model's, or starts the critics."""
         checkpoint = self._last.latest_checkpoint
-        if checkpoint is None:
+        if checkpoint is None and warm_start is not None:
+            self._take_over(warm_start)
+        elif checkpoint is None:
             self._start_critics()
         else:
             try:
@@ -179,6 +186,20 @@ class _Run:
                     f"{checkpoint} was written by another version of hrlrec_tf; start again without --resume"
                 ) from error
         self._log = MetricsLog(self.folder, self.epoch)
+
+    def _take_over(self, warm_start: str) -> None:
+        """Weights, targets, optimizer and step of another model: all but where it stood in its sessions."""
+        state = {
+            name: getattr(self._last.checkpoint, name) for name in ("online", "target", "optimizer", "noise", "step")
+        }
+        newest = tf.train.latest_checkpoint(f"{warm_start}/checkpoints/last")
+        try:
+            tf.train.Checkpoint(**state).restore(newest).assert_existing_objects_matched().expect_partial()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            raise ModelError(
+                f"{warm_start} cannot be gone on with: its weights have other sizes; give the same settings of network"
+            ) from error
+        self.agent.optimizer.learning_rate = self.config.training.learning_rate  # the checkpoint holds the other's
 
     def _start_critics(self) -> None:
         """Starts each level's critics at the mean logged return of the first batches."""

@@ -19,22 +19,29 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, e.g. losses.gamma=0.5; repeatable"
     )
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished model folder")
+    parser.add_argument(
+        "--warm-start", metavar="MODEL", help="go on from a finished model, its vocabularies and optimizer state"
+    )
 
 
 def _train(args: argparse.Namespace) -> Mapping[str, Any]:
+    from hrlrec_tf import model_folder
     from hrlrec_tf.data import schema
 
     models.use_machine(args.model)
     data = session_folder(args.data)
+    features = schema.read(str(data / "schema.pbtxt"))
+    base = None if args.warm_start is None else pathlib.Path(args.warm_start)
     result = models.train(
         args.model,
         models.settings(args.model, args.preset).override(args.set),
-        schema.read(str(data / "schema.pbtxt")),
-        fitted_transform(data),
+        features,
+        fitted_transform(data) if base is None else model_folder.check_warm_start(base, args.model, features),
         session_files(data, "train"),
         session_files(data, "validation"),
         args.out,
         resume=args.resume,
+        warm_start=args.warm_start,
     )
     auc = result.get("validation_auc", float("nan"))
     print(f"model in {args.out}: validation AUC {auc:.4f}, {result['epochs']} epochs")

@@ -28,7 +28,8 @@ HRL_REC = Design(HrlRecNetwork, HrlRecAgent, Ranker)
 
 def build_network(config: Config, reader: SessionReader, name: str = "online", design: Design = HRL_REC) -> ListNetwork:
     """All levels with all weights made."""
-    network = design.network(reader.spec, reader.sizes, config.network, config.click_score, name=name)
+    sizes = reader.sizes_for(config.network.min_item_impressions)
+    network = design.network(reader.spec, sizes, config.network, config.click_score, name=name)
     network(_empty_batch(reader))
     return network
 

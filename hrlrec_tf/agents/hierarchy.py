@@ -110,8 +110,10 @@ class HrlRecAgent(tf_agent.TFAgent):
             head = self.model.levels[level].click_head
             logits = head(parts.actions, embedded.items, parts.states)
             click = losses.click_loss(logits, experience.clicks, of_rows)
-            action_logits = head.action_logits(parts.actions, embedded.items)
-            action_click = losses.click_loss(action_logits, experience.clicks, of_rows)
+            action_click = click
+            if head.form == "state":
+                similarities = head.similarity_logits(parts.actions, embedded.items)
+                action_click = losses.click_loss(similarities, experience.clicks, of_rows)
             similarity, nearest = self._similarity(level, parts.actions, embedded, experience.valid)
             scalars = {
                 "critic_loss": parts.critic,

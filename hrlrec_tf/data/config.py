@@ -132,7 +132,7 @@ class Split:
       eval_fraction: share of all rows.
       validation_fraction: share of the rows that are left.
       eval_from, validation_from: the cuts themselves (ms UTC), instead of the shares.
-      train_from: older rows (ms UTC) are history only: in no split, so that a model is trained on the newest days alone.
+      train_from: older rows (ms UTC) are history only and in no split: a model is trained on the newest days alone.
     """
 
     eval_fraction: float = 0.2

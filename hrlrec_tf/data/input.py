@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import schema_utils
 
 from hrlrec_tf.data.schema import from_schema
-from hrlrec_tf.data.transform import vocabulary_sizes
+from hrlrec_tf.data.transform import item_impressions, vocabulary_sizes
 from hrlrec_tf.errors import DataError
 from hrlrec_tf.features import FeatureSpec
 
@@ -43,6 +43,16 @@ class SessionReader:
     def layer(self) -> tf.keras.Model:
         """The transform graph as a Keras layer, to be tracked by an exported module."""
         return self._layer
+
+    def sizes_for(self, min_item_impressions: int) -> dict[str, int]:
+        """`sizes` where only items that the training lists show this often have an id of their own.
+
+        Ids follow how often an item was shown, so those of the others are the largest.
+        """
+        if not min_item_impressions:
+            return dict(self.sizes)
+        known = int((item_impressions(self._transform) >= min_item_impressions).sum())
+        return {**self.sizes, "item_id": known + 2}
 
     def vocabulary(self, name: str) -> list[str]:
         """Known values of a vocabulary, in the order of their ids from 1."""

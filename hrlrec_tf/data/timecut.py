@@ -62,8 +62,8 @@ def _compact(shift: int, bins: npt.NDArray[np.int64], counts: npt.NDArray[np.int
 def cut(times: Histogram, split: Split) -> Cuts:
     """Where to cut, by `split`: stated timestamps, or shares of the rows; rows of one timestamp stay together.
 
-    A share takes at least one row; shares are of the rows that are not too old for the training split. `times` must hold
-    a row.
+    A share takes at least one row; shares are of the rows that are not too old for the training split. `times` must
+    hold a row.
 
     Raises:
       ConfigError: no row is young enough for the training split.

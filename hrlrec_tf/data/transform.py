@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
@@ -24,6 +26,8 @@ from hrlrec_tf.features import FeatureSpec, Kind
 
 Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
 
+ITEM_IMPRESSIONS = "item_impressions"  # file of the known items with their numbers of impressions
+
 _LARGEST_SCORE = 10.0  # an absurd number in a request must not drown everything else
 
 _KINDS = {tf.string: Kind.STRING, tf.int64: Kind.INT, tf.float32: Kind.FLOAT}
@@ -35,13 +39,22 @@ def preprocessing_fn(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     outputs = {name: value for name, value in inputs.items() if value.dtype != tf.string}
     for vocabulary, names in vocabularies(spec).items():
         known = _values(inputs[vocabulary])
-        file = tft.vocabulary(tf.boolean_mask(known, known != ""), vocab_filename=vocabulary)
+        known = tf.boolean_mask(known, known != "")
+        file = tft.vocabulary(known, vocab_filename=vocabulary)
+        if vocabulary == "item_id":  # with how often each was shown, for `min_item_impressions`
+            tft.vocabulary(known, vocab_filename=ITEM_IMPRESSIONS, store_frequency=True)
         for name in names:
             outputs[name] = _map_values(inputs[name], functools.partial(_look_up, file))
     for name, kind in spec.optional.items():
         if kind is Kind.FLOAT:
             outputs |= _standardise(inputs, name)
     return outputs
+
+
+def item_impressions(transform: tft.TFTransformOutput) -> npt.NDArray[np.int64]:
+    """How often the training lists showed each known item, in the order of the ids from 1: from often to rarely."""
+    lines = transform.vocabulary_by_name(ITEM_IMPRESSIONS)
+    return np.array([int(line.split(b" ", 1)[0]) for line in lines], np.int64)
 
 
 def vocabularies(spec: FeatureSpec) -> dict[str, list[str]]:

@@ -25,6 +25,7 @@ def line_chart(
     x_label: str,
     reference: Reference | None = None,
     log: bool = False,
+    marks: bool = True,
 ) -> str:
     """Lines over whole numbers such as epochs.
 
@@ -36,6 +37,7 @@ def line_chart(
       x_label: what `x` counts.
       reference: a level to compare with.
       log: vertical axis in powers of ten; values from 0 down are left out.
+      marks: whether every value has a dot.
 
     Returns:
       An `svg` element; "" when no series has a finite value.
@@ -48,7 +50,14 @@ def line_chart(
     with drawing(HEIGHT) as (figure, axes):
         for line in drawable:
             style = _DASHES[line.dash % len(_DASHES)]
-            axes.plot(x, line.values, color=line.ink.value[0], linestyle=style, marker="o", label=short(line.name))
+            axes.plot(
+                x,
+                line.values,
+                color=line.ink.value[0],
+                linestyle=style,
+                marker="o" if marks else "",
+                label=short(line.name),
+            )
         if reference is not None and math.isfinite(reference.value):
             axes.axhline(reference.value, color=Ink.TEXT.value[0], linewidth=0.8, linestyle=(0, (1, 2)))
             axes.annotate(

@@ -10,13 +10,15 @@ from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.evaluation.options import COMPARE_REPLICATES
 
 OFFLINE = ("table2", "table4", "fig3")
-ONLINE = ("table3",)
+ONLINE = ("table3", "fig4")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("exhibit", choices=(*OFFLINE, *ONLINE), help="what to reproduce")
     parser.add_argument("--data", metavar="DIR", help="table2, table4, fig3: sessions, as `hrlrec prepare` wrote them")
-    parser.add_argument("--world", metavar="FILE", help="table3: the simulated world (default: one that comes along)")
+    parser.add_argument(
+        "--world", metavar="FILE", help="table3, fig4: the simulated world (default: one that comes along)"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results; exhibits may share it")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 of every row (default 5)")
     parser.add_argument("--preset", default="best", choices=("paper", "best"), help="of HRL-Rec")
@@ -62,10 +64,15 @@ def _online(args: argparse.Namespace) -> Mapping[str, Any]:
             raise ConfigError(f"{args.exhibit} runs in the simulator: leave --{option} out")
 
     from hrlrec_tf.evaluation import ab_test
-    from hrlrec_tf.experiments import cells, table3, table3_page, table3_text
+    from hrlrec_tf.experiments import cells, fig4, fig4_page, fig4_text, table3, table3_page, table3_text
     from hrlrec_tf.simulator import world_file
 
     world = world_file.load(args.world or args.exhibit)
+    if args.exhibit == "fig4":
+        chains = fig4.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set)
+        result = fig4.reproduce(chains, args.jobs or cells.fitting_jobs())
+        text = fig4_text.markdown(result)
+        return _write(chains.out, args.exhibit, result, text, fig4_page.render(result), text)
     experiment = table3.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set)
     result = table3.reproduce(experiment, args.jobs or cells.fitting_jobs(), args.replicates or ab_test.REPLICATES)
     text = table3_text.markdown(result)

@@ -8,7 +8,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -113,13 +113,25 @@ def run_all(runs: Sequence[TrialRun], jobs: int) -> dict[str, str]:
     Raises:
       ConfigError: a folder holds trials of something else.
     """
-    waiting = [run for run in runs if run.result() is None]
+    return execute_all([run for run in runs if run.result() is None], jobs)
+
+
+class Executable(Protocol):
+    """Something that takes long and keeps what it has done."""
+
+    def execute(self) -> None:
+        """Does what is left."""
+        ...
+
+
+def execute_all(waiting: Sequence[Executable], jobs: int) -> dict[str, str]:
+    """Executes in processes, `jobs` at a time; returns str(each) -> why it failed, of those that did."""
     threads, failed = max(len(os.sched_getaffinity(0)) // jobs, 1), {}
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_begin, initargs=(cells.environment(threads),)
     ) as pool:
-        futures = {pool.submit(run.execute): run for run in waiting}
+        futures = {pool.submit(each.execute): each for each in waiting}
         for future in tqdm(concurrent.futures.as_completed(futures), "trials", len(waiting), unit="trial"):
             try:
                 future.result()

@@ -48,6 +48,12 @@ class ClickHead(tf.keras.layers.Layer):
                 experimental_autocast=False,
             )
         if self.form == "state":
+            self.similarity_scale = self.add_weight(
+                name="similarity_scale",
+                shape=(),
+                initializer=tf.keras.initializers.Constant(5.0),
+                experimental_autocast=False,
+            )
             dense, dtype = tf.keras.layers.Dense, self.variable_dtype
             self.item_filter = dense(shape[-1], dtype=dtype, name="item_filter")
             self.hidden = [
@@ -58,7 +64,7 @@ class ClickHead(tf.keras.layers.Layer):
         super().build(shape)
 
     def call(self, actions: tf.Tensor, items: tf.Tensor, states: tf.Tensor | None = None) -> tf.Tensor:
-        logits = self.action_logits(actions, items)
+        logits = self._action_logits(actions, items)
         if self.form != "state":
             return logits
         if states is None:
@@ -68,8 +74,18 @@ class ClickHead(tf.keras.layers.Layer):
         hidden = sum(dense(values) for dense, values in zip(self.hidden, inputs, strict=True))
         return logits + tf.squeeze(self.hidden_weights(tf.nn.relu(hidden)), axis=-1)
 
-    def action_logits(self, actions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """What actions and items say without the states, in a layer that was called before: [...]."""
+    def similarity_logits(self, actions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """w.a + b + k cos(a, d), of form `state`, in a layer that was called before: [...].
+
+        For each action it orders items exactly as the search for the nearest one does (Sec. 3.2, 3.3), so a click loss
+        on it teaches actions, and items, where to lie for that search to find what is clicked.
+        """
+        actions, items = tf.cast(actions, self.variable_dtype), tf.cast(items, self.variable_dtype)
+        cosines = tf.reduce_sum(tf.math.l2_normalize(actions, -1) * tf.math.l2_normalize(items, -1), axis=-1)
+        return tf.squeeze(self.action_weights(actions), axis=-1) + self.similarity_scale * cosines
+
+    def _action_logits(self, actions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """What actions and items say without the states: [...]."""
         actions, items = tf.cast(actions, self.variable_dtype), tf.cast(items, self.variable_dtype)
         check_same_width("ClickHead", actions=actions, items=items)
         logits = tf.squeeze(self.action_weights(actions) + self.item_weights(items), axis=-1)

@@ -63,7 +63,7 @@ class SessionEmbedding(tf.keras.layers.Layer):
 
     Args:
       spec: the log's features.
-      sizes: vocabulary name -> number of ids.
+      sizes: vocabulary name -> number of ids; larger item ids read as the largest, that of unknown items.
       dim: D.
       user_id: whether the user's id is a profile feature.
       history_length: how many of the newest history rows to use; all by default.
@@ -124,7 +124,7 @@ class SessionEmbedding(tf.keras.layers.Layer):
 
     def item_embeddings(self, rows: Batch) -> tf.Tensor:
         """Embeddings of items, wherever they stand: [..., D]."""
-        return self.items(rows)
+        return self.items({**rows, "item_id": tf.minimum(rows["item_id"], self.sizes["item_id"] - 1)})
 
     def channel_embeddings(self, channel: tf.Tensor) -> tf.Tensor:
         """Embeddings of channels: [..., D]."""

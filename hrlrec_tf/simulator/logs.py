@@ -128,6 +128,17 @@ def write_days(
     }
 
 
+def write_file(table: "LogTable", lists: Sequence[ShownLists], file: pathlib.Path) -> None:
+    """Writes lists of one day as one file, under a temporary name first."""
+    scratch = file.with_name(f".{file.name}.partial")
+    with pq.ParquetWriter(scratch, SCHEMA) as writer:
+        first = 0
+        for each in lists:
+            writer.write_table(table.rows(each, first))
+            first += len(each.requests)
+    scratch.replace(file)
+
+
 class LogTable:
     """Turns lists into rows of `SCHEMA`; strings are made once per world and looked up per row.
 

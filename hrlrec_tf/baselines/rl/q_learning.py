@@ -18,13 +18,13 @@ def available(item_ids: tf.Tensor, valid: tf.Tensor, unknown: int) -> tf.Tensor:
     Args:
       item_ids: [B, T] displayed; 0 for padding.
       valid: [B, T], not 0 where a row counts.
-      unknown: the id of all items that have none of their own: two of them may be different items.
+      unknown: from this id on items have none of their own: two of them may be different items.
 
     Returns:
       [P, P] bool.
     """
     size = tf.size(item_ids)
-    ids = tf.where(item_ids == unknown, tf.zeros_like(item_ids), item_ids)
+    ids = tf.where(item_ids >= unknown, tf.zeros_like(item_ids), item_ids)
     same = (ids[:, :, tf.newaxis] == tf.reshape(item_ids, [-1])) & (ids > 0)[:, :, tf.newaxis]  # [B, T, P]
     above = tf.cumsum(tf.cast(same, tf.int32), axis=1, exclusive=True) > 0
     return tf.reshape(~above, [size, size]) & (tf.reshape(valid, [-1]) > 0)

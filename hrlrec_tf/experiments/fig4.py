@@ -1,0 +1,204 @@
+"""Figure 4: how stable channel shares are while data and model change every day (Sec. 4.8).
+
+Consecutive versions of a model replay one fixed panel of requests, so that nothing but the model moves. A version is
+compared with the one of the same day a week later, hour by hour: |later - earlier| / earlier of a channel's share. A
+policy that shows everybody the same is perfectly stable, so how much channel mixes differ between users, and how much
+users click, stand beside every figure.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hrlrec_tf.errors import ConfigError, TrainingError
+from hrlrec_tf.evaluation import significance
+from hrlrec_tf.experiments import trials
+from hrlrec_tf.experiments.daily import FIRST_DAYS, Chain
+from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+
+WEEK = 7
+MODELS = {"hrl-rec": "HRL-Rec", "dqn-gru": "DQN (GRU)"}
+
+Floats = npt.NDArray[np.float64]
+
+
+class Published(NamedTuple):
+    """What the paper prints of its video channel: relative changes."""
+
+    mean_change: float
+    max_change: float
+
+
+PAPER = {"hrl-rec": Published(0.014, 0.045), "dqn-gru": Published(0.117, 0.180)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is run.
+
+    Attributes:
+      world: of seed 0: a week to learn from, two adjacent weeks, and perhaps a third one with shocks.
+      out: folder.
+      seeds: of worlds and trainings.
+      settings: `SECTION.FIELD=VALUE` of both models.
+    """
+
+    world: WorldConfig
+    out: pathlib.Path
+    seeds: Sequence[int]
+    settings: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.world.days < FIRST_DAYS + 2 * WEEK:
+            raise ConfigError(
+                f"days must be at least {FIRST_DAYS + 2 * WEEK}: a week to learn from and two to compare, got "
+                f"{self.world.days}"
+            )
+
+    def chain(self, model: str, seed: int) -> Chain:
+        """A model's life in the world of a seed."""
+        world = dataclasses.replace(self.world, seed=self.world.seed + seed)
+        return Chain(world, model, self.out / f"seed-{seed}" / model, tuple(self.settings))
+
+
+def reproduce(experiment: Experiment, jobs: int) -> dict[str, Any]:
+    """Runs what is not finished; returns what is known afterwards.
+
+    Returns:
+      exhibit, title, seeds, users, `rows` (per model and channel, see `_row`), `models` (see `_model`), `series` (model
+      -> channel -> week -> shares by hour of the week, of the first seed), `verdict` and `failed`.
+
+    Raises:
+      ConfigError: the folder holds something else.
+      TrainingError: no chain is finished.
+    """
+    chains = [experiment.chain(model, seed) for seed in experiment.seeds for model in MODELS]
+    failed = trials.execute_all(chains, jobs)
+    finished: dict[str, list[Chain]] = {model: [] for model in MODELS}
+    for chain in chains:
+        if all(chain.trial(day) is not None for day in chain.days):
+            finished[chain.model].append(chain)
+    known = {model: each for model, each in finished.items() if each}
+    if not known:
+        raise TrainingError(f"no chain of days is finished: {next(iter(failed.values()), 'none was run')}")
+    rows = [_row(model, channel, chains) for model, chains in known.items() for channel in range(len(CHANNELS))]
+    return {
+        "exhibit": "fig4",
+        "title": "Channel shares under daily updates, in the simulator",
+        "seeds": list(experiment.seeds),
+        "users": experiment.world.users,
+        "shocks": [dataclasses.asdict(shock) for shock in experiment.world.shocks],
+        "rows": rows,
+        "models": [_model(model, chains) for model, chains in known.items()],
+        "series": {model: _series(chains[0]) for model, chains in known.items()},
+        "verdict": verdict(rows),
+        "failed": failed,
+    }
+
+
+def weekly_changes(shares: Floats) -> Floats:
+    """Relative change of each channel's share from a version to that of the same day a week later: [days, hours, C].
+
+    Args:
+      shares: [days, 2, hours, users, C] rows that consecutive versions show to the panel.
+    """
+    by_hour = _by_hour(shares)
+    earlier, later = by_hour[:-WEEK], by_hour[WEEK:]
+    return np.abs(later - earlier) / np.maximum(earlier, 1e-9)
+
+
+def noise_floor(shares: Floats) -> Floats:
+    """Relative difference between what one version shows to the two halves of the panel: [days, hours, C].
+
+    Halves are other users at the same hour, so this is what sampling alone does at half the panel's size.
+    """
+    first, second = (_by_hour(shares[:, half : half + 1]) for half in (0, 1))
+    return 2 * np.abs(first - second) / np.maximum(first + second, 1e-9)
+
+
+def between_user_variance(shares: Floats) -> float:
+    """Variance over the panel's users of a channel's share, averaged over channels and versions."""
+    by_user = shares.sum(axis=2)  # [days, 2, users, C]
+    own = by_user / by_user.sum(axis=-1, keepdims=True)
+    return float(own.reshape(len(own), -1, own.shape[-1]).var(axis=1).mean())
+
+
+def _by_hour(shares: Floats) -> Floats:
+    """[days, hours, C]: shares of the channels at each hour."""
+    summed: Floats = shares.sum(axis=(1, 3))
+    return summed / summed.sum(axis=-1, keepdims=True)
+
+
+def _shares(chain: Chain, first: int, weeks: int) -> Floats:
+    days = range(first, min(first + weeks * WEEK, chain.days.stop))
+    found = [chain.shares(day) for day in days]
+    return np.stack([each for each in found if each is not None])
+
+
+def _row(model: str, channel: int, chains: Sequence[Chain]) -> dict[str, Any]:
+    """One channel under one model, averaged over seeds; `shock_` figures compare the third week with the second."""
+    figures = []
+    for chain in chains:
+        shares = _shares(chain, FIRST_DAYS, 2)
+        change, floor = weekly_changes(shares)[..., channel], noise_floor(shares)[..., channel]
+        figure = {
+            "share": float(_by_hour(shares)[..., channel].mean()),
+            "mean_change": float(change.mean()),
+            "max_change": float(change.max()),
+            "noise_floor": float(floor.mean()),
+        }
+        if chain.days.stop > FIRST_DAYS + 2 * WEEK:
+            shocked = weekly_changes(_shares(chain, FIRST_DAYS + WEEK, 2))[..., channel]
+            figure |= {"shock_mean_change": float(shocked.mean()), "shock_max_change": float(shocked.max())}
+        figures.append(figure)
+    means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
+    low, high = significance.t_interval(np.array([figure["mean_change"] for figure in figures]))
+    labels = {"model": model, "label": MODELS[model], "channel": CHANNELS[channel], "seeds": len(chains)}
+    return {**labels, **means, "mean_change_low": low, "mean_change_high": high}
+
+
+def _model(model: str, chains: Sequence[Chain]) -> dict[str, Any]:
+    """What users did, and how much their channel mixes differ, under one model."""
+    days = range(FIRST_DAYS, FIRST_DAYS + 2 * WEEK)
+    counts = [[trial for day in days if (trial := chain.trial(day)) is not None] for chain in chains]
+    clicks = [sum(int(trial.clicks.sum()) for trial in each) for each in counts]
+    impressions = [sum(int(trial.impressions.sum()) for trial in each) for each in counts]
+    users = chains[0].world.users
+    return {
+        "model": model,
+        "label": MODELS[model],
+        "seeds": len(chains),
+        "acn": float(np.mean(clicks)) / (users * len(days)),
+        "ctr": float(np.mean([c / max(i, 1) for c, i in zip(clicks, impressions, strict=True)])),
+        "between_user_channel_variance": float(
+            np.mean([between_user_variance(_shares(chain, FIRST_DAYS, 2)) for chain in chains])
+        ),
+    }
+
+
+def _series(chain: Chain) -> dict[str, dict[str, list[float]]]:
+    """Channel -> week -> its share by hour of the week, as the panel saw it."""
+    by_hour = _by_hour(_shares(chain, FIRST_DAYS, 2))
+    weeks = {"first week": by_hour[:WEEK], "second week": by_hour[WEEK:]}
+    return {
+        name: {week: values[..., channel].reshape(-1).tolist() for week, values in weeks.items()}
+        for channel, name in enumerate(CHANNELS)
+    }
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the figures say, in sentences."""
+    said = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in rows if row["model"] == model]
+        mean, most = np.mean([row["mean_change"] for row in mine]), max(row["max_change"] for row in mine)
+        floor = np.mean([row["noise_floor"] for row in mine])
+        said.append(
+            f"{mine[0]['label']}: shares change by {100 * mean:.1f} % on average and by {100 * most:.1f} % at most "
+            f"from one week to the next; two halves of the panel differ by {100 * floor:.1f} % under one version."
+        )
+    return said
