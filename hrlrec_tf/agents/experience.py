@@ -8,6 +8,7 @@ import tensorflow as tf
 from hrlrec_tf import propensity, rewards
 from hrlrec_tf.config import RewardConfig
 from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.losses import masked_mean
 from hrlrec_tf.networks.embeddings import Batch
 
 # Feedback of the current list and what was made from it: never part of an observation.
@@ -61,6 +62,17 @@ def row_weights(experience: ListExperience, cap: float) -> tf.Tensor:
       cap: `losses.propensity_cap`; 0: `valid` alone.
     """
     return experience.valid * propensity.capped_weights(experience.propensity, cap) if cap else experience.valid
+
+
+def weight_metrics(experience: ListExperience, cap: float) -> dict[str, tf.Tensor]:
+    """How much of a batch is left by its `row_weights`: name -> scalar; nothing where rows are not weighted."""
+    if not cap:
+        return {}
+    capped = tf.cast(experience.propensity * cap < 1, tf.float32)
+    return {
+        "effective_sample_size": propensity.effective_sample_size(row_weights(experience, cap)),
+        "capped_share": masked_mean(capped, experience.valid),
+    }
 
 
 class RewardModel:

@@ -6,9 +6,9 @@ import tensorflow as tf
 from tf_agents.agents import tf_agent
 from tf_agents.policies import tf_policy
 
-from hrlrec_tf import losses, propensity
+from hrlrec_tf import losses
 from hrlrec_tf.agents.ddpg import ListDdpgAgent
-from hrlrec_tf.agents.experience import ListExperience, experience_spec, row_weights
+from hrlrec_tf.agents.experience import ListExperience, experience_spec, row_weights, weight_metrics
 from hrlrec_tf.agents.update import Followers
 from hrlrec_tf.config import Config
 from hrlrec_tf.networks.embeddings import Batch
@@ -103,7 +103,7 @@ class HrlRecAgent(tf_agent.TFAgent):
         embedded = embed(self.model.embedding, experience.observation)
         target_embedded = embed(self.target.embedding, experience.observation)
         of_rows = row_weights(experience, weights.propensity_cap)
-        metrics = self._weight_metrics(experience, of_rows)
+        metrics = weight_metrics(experience, weights.propensity_cap)
         every_batch, actors = tf.constant(0.0), tf.constant(0.0)
         for level, agent in self.levels.items():
             parts = agent.level_losses(experience, embedded, target_embedded, training)
@@ -134,17 +134,6 @@ class HrlRecAgent(tf_agent.TFAgent):
         )
         pool = tf.reduce_sum(tf.cast(experience.valid > 0, tf.float32))
         return _Parts(every_batch, actors, {**metrics, "loss": every_batch + actors, "similarity_pool": pool})
-
-    def _weight_metrics(self, experience: ListExperience, weights: tf.Tensor) -> Metrics:
-        """How much of the batch is left by its rows' weights [B, T]; nothing where they are not weighted."""
-        cap = self._config.losses.propensity_cap
-        if not cap:
-            return {}
-        capped = tf.cast(experience.propensity * cap < 1, tf.float32)
-        return {
-            "effective_sample_size": propensity.effective_sample_size(weights),
-            "capped_share": losses.masked_mean(capped, experience.valid),
-        }
 
     def _level_weight(self, level: str) -> float:
         return getattr(self._config.losses, level)

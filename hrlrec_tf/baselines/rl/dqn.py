@@ -17,7 +17,7 @@ from tf_agents.specs import tensor_spec
 
 from hrlrec_tf import losses
 from hrlrec_tf.agents import health
-from hrlrec_tf.agents.experience import ListExperience, experience_spec, row_weights
+from hrlrec_tf.agents.experience import ListExperience, experience_spec, row_weights, weight_metrics
 from hrlrec_tf.agents.hierarchy import HrlRecInfo
 from hrlrec_tf.agents.update import Followers
 from hrlrec_tf.baselines.rl import q_learning
@@ -161,6 +161,7 @@ class ListDqnAgent(dqn_agent.DqnAgent):
         figures = {"critic_loss": critic, **health.q_health([q_t], returns, valid)}
         pool = tf.reduce_sum(tf.cast(valid > 0, tf.float32))
         metrics = {f"item_{name}": value for name, value in figures.items()}
+        metrics |= weight_metrics(experience, self._config.losses.propensity_cap)
         return tf_agent.LossInfo(loss, HrlRecInfo({**metrics, "loss": loss, "candidate_pool": pool}))
 
     def _train(self, experience: ListExperience, weights: None = None) -> tf_agent.LossInfo:

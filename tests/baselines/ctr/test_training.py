@@ -64,7 +64,7 @@ def test_loads_as_any_other_model(deepfm, prepared):
 
 
 def test_hrl_recs_own_verbs_refuse_it(deepfm):
-    with pytest.raises(ModelError, match="holds the model deepfm, which this does not work with; name a folder of hrl"):
+    with pytest.raises(ModelError, match="holds the model deepfm, which this does not work with; name a folder of dqn"):
         training.load(str(deepfm))
 
 

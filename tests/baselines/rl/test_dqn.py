@@ -103,6 +103,16 @@ def test_loss(make_agent, experience, model):
     assert metrics["candidate_pool"] == valid.sum()
 
 
+def test_rows_are_weighed_by_their_propensity(make_agent, experience):
+    """As in HRL-Rec: the same loss where all are equally likely, and another where they are not."""
+    agents = [make_agent("dqn-gru", f"losses.propensity_cap={cap}") for cap in (0, 4)]
+    propensity = tf.cast(tf.range(experience.valid.shape[1]) + 1, tf.float32) / 4
+    for share, same in ((tf.ones_like(experience.valid), True), (experience.valid * propensity, False)):
+        plain, weighed = (each.loss(experience._replace(propensity=share)) for each in agents)
+        assert (abs(weighed.loss - plain.loss) < 1e-5 * plain.loss) == same
+    assert weighed.extra.metrics["effective_sample_size"] < plain.extra.metrics["candidate_pool"]
+
+
 def test_clicks_and_dwell_time_are_the_reward(make_agent, experience, batch):
     agent = make_agent("dqn-gru")
     expected = batch["clicks"].numpy() + 0.1 * batch["dwell_seconds"].numpy() / 60

@@ -32,10 +32,7 @@ def encoder() -> LinearStateEncoder:
 class TestLinearState:
     def test_is_linear_in_the_mean_row_and_the_profile(self, encoder):
         found = encoder(FIELDS, PROFILE, MASK, 3).numpy()
-        rows, profile, bias = (
-            w.numpy()
-            for w in (encoder.row_weights.kernel, encoder.profile_weights.kernel, encoder.profile_weights.bias)
-        )
+        rows, (profile, bias) = encoder.row_weights.kernel.numpy(), encoder.profile_weights.get_weights()
         for b, t in np.ndindex(3, 3):
             seen = [FIELDS[b, s].reshape(-1) for s in range(3 + t) if MASK[b, s]]
             mean = np.mean(seen, axis=0) if seen else np.zeros(8)
