@@ -39,6 +39,7 @@ OTHER = {
     "network.channel_weight": 0.0,
     "network.channel_exploration": 1.0,
     "network.user_id": True,
+    "network.min_item_impressions": 20,
     "rewards.combine": "linear",
     "rewards.biases": (0.5, 1.0, 1.0, 1.0),
     "rewards.weights": (1.0, 0.2, 0.1, 0.5),
@@ -103,7 +104,7 @@ def epochs(config: Config) -> dict:
         epoch = stale_epochs = 0
         agent, best = types.SimpleNamespace(train_step_counter=0), {}
 
-        def start(self) -> None:
+        def start(self, warm_start: str | None) -> None:
             pass
 
         def train_epoch(self, progress: bool) -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 
 from hrlrec_tf.features import FeatureSpec, Kind
 from hrlrec_tf.networks.embeddings import SessionEmbedding, feedback_ids, log2_bucket
@@ -128,3 +129,20 @@ def test_channels_share_the_items_table(embedding):
     np.testing.assert_array_equal(
         embedding.channel_embeddings(tf.constant([2])), look_up(embedding.items.tables["channel"], 2)[None]
     )
+
+
+def test_items_that_were_shown_rarely_share_an_embedding(reader):
+    """Ids follow impressions, so the smaller vocabulary is the head of the larger one."""
+    whole, least = reader.sizes["item_id"], reader.sizes_for(20)["item_id"]
+    assert reader.sizes_for(0) == reader.sizes
+    assert 2 < least < whole and {**reader.sizes, "item_id": least} == reader.sizes_for(20)
+    embedding = SessionEmbedding(reader.spec, reader.sizes_for(20), 8)
+    batch = tiny.random_batch(reader, 8)
+    rows = {name: batch[name][:1, :1] for name in reader.spec.item}
+
+    def of(item: int) -> np.ndarray:
+        return embedding.item_embeddings({**rows, "item_id": tf.constant([[item]], tf.int64)}).numpy()
+
+    np.testing.assert_array_equal(of(least - 1), of(whole - 1))
+    assert np.abs(of(least - 2) - of(whole - 1)).max() > 0
+    assert np.abs(of(1) - of(2)).max() > 0

@@ -7,7 +7,8 @@ from hrlrec_tf.simulator import clicks
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.requests import Requests
-from tests.simulator.conftest import make_requests
+
+from .conftest import make_requests
 
 MODELS = ("examination", "cascade")
 

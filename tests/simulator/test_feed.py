@@ -7,7 +7,8 @@ import pytest
 from hrlrec_tf.simulator import feed as feed_lib
 from hrlrec_tf.simulator.config import CHANNELS, Shock, WorldConfig
 from hrlrec_tf.simulator.feed import Feed
-from tests.simulator.conftest import make_requests
+
+from .conftest import make_requests
 
 PEAK_HOURS = (8.0, 13.0, 21.0, 18.0)
 

@@ -5,7 +5,8 @@ import pytest
 
 from hrlrec_tf.simulator.config import Shock, WorldConfig
 from hrlrec_tf.simulator.feed import Feed
-from tests.simulator.conftest import make_requests
+
+from .conftest import make_requests
 
 BIG = WorldConfig(users=200, items=3_000, candidates_per_channel=50)
 

@@ -11,7 +11,8 @@ from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.matcher import Candidates
 from hrlrec_tf.simulator.policy import Choice, LoggingPolicy, Oracle, Uniform
 from hrlrec_tf.simulator.requests import Requests
-from tests.simulator.conftest import make_requests
+
+from .conftest import make_requests
 
 
 @pytest.mark.parametrize("kind", [LoggingPolicy, Oracle, Uniform])

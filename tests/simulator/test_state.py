@@ -6,7 +6,8 @@ import pytest
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.state import UserStates
-from tests.simulator.conftest import make_requests
+
+from .conftest import make_requests
 
 LISTS = np.tile(np.arange(10, dtype=np.int32), (200, 1))
 SEEN = np.ones((200, 10), bool)
