@@ -13,7 +13,8 @@ In both a user looks at rows from above and may leave after each. Given that the
 
 n_c counts the earlier rows of the item's channel, n_g the earlier occurrences of its tags, n = n_c + n_g.
 `examination` is a position-based model with abandonment (Craswell et al. 2008 call the first part so), `cascade` a
-dependent click model (Guo et al. 2009), in which a click itself ends lists. In both early positions change later clicks.
+dependent click model (Guo et al. 2009), in which a click itself ends lists. In both early positions change later
+clicks.
 """
 
 import abc
@@ -22,7 +23,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import Feed, sigmoid
 from hrlrec_tf.simulator.noise import Purpose, uniform
 from hrlrec_tf.simulator.requests import FloatArray, IntArray, Requests
@@ -181,7 +182,7 @@ class PlacedCounts:
         """`lists` empty lists."""
         self._corpus = feed.corpus
         self._rows = np.arange(lists)[:, np.newaxis]
-        self._channels = np.zeros((lists, len(CHANNELS)), np.float32)
+        self._channels = np.zeros((lists, len(feed.config.channel_names)), np.float32)
         self._tags = np.zeros((lists, feed.corpus.tag_count + 1), np.float32)  # the last column is "no tag", kept at 0
 
     def add(self, items: IntArray) -> None:

@@ -18,7 +18,6 @@ from hrlrec_tf.simulator.requests import IntArray, Requests
 from hrlrec_tf.simulator.state import UserStates
 from hrlrec_tf.simulator.users import DEVICES
 
-_PEAK_HOUR = 20
 _MAIN_DEVICE_SHARE = 0.8
 _PAUSE_MS = (20_000.0, 120_000.0)  # between a list's end and the next request, beside the dwell time
 _WEEKEND = np.array([-1, -1, -1, -1, -1, 2.5, 2.5])  # sums to 0
@@ -30,7 +29,7 @@ class Traffic(abc.ABC):
     def __init__(self, feed: Feed, states: UserStates) -> None:
         self.feed, self.states = feed, states
         hours = np.arange(24)
-        weights = 1.0 + feed.config.hour_cycle * np.cos(2.0 * np.pi * (hours - _PEAK_HOUR) / 24.0)
+        weights = 1.0 + feed.config.hour_cycle * np.cos(2.0 * np.pi * (hours - feed.config.peak_hour) / 24.0)
         self._by_hour = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
 
     @abc.abstractmethod
