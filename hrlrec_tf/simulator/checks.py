@@ -29,12 +29,14 @@ def check_names(names: Any) -> None:
         raise ConfigError(f"channel_names must be 2 to {MOST_CHANNELS} different words, got {', '.join(names)}")
 
 
-def check_shares(shares: Any, count: int) -> None:
-    """Shares of the channels, above 0, that sum to 1."""
+def check_shares(name: str, shares: Any, count: int, lowest: float) -> None:
+    """Shares from `lowest` on that sum to 1."""
     if not isinstance(shares, tuple) or len(shares) != count:
-        raise ConfigError(f"channel_shares must be a tuple of {count} numbers, got {shares!r}")
-    if not all(isinstance(share, numbers.Real) and float(share) > 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-        raise ConfigError(f"channel_shares must be above 0 and sum to 1, got {shares}")
+        raise ConfigError(f"{name} must be a tuple of {count} numbers, got {shares!r}")
+    real = all(isinstance(share, numbers.Real) and float(share) >= lowest for share in shares)
+    if not real or abs(sum(shares) - 1) > 1e-6:
+        rule = "above 0" if lowest else "at least 0"
+        raise ConfigError(f"{name} must be {rule} and sum to 1, got {shares}")
 
 
 def check_per_channel(name: str, values: Any, count: int, low: float, high: float) -> None:

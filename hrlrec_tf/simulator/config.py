@@ -75,6 +75,7 @@ class WorldConfig:
     days: int = _bounded(14, 1, 366)
     requests_per_day: int = _bounded(715, 1, 100_000_000)  # of all users together
     positions: int = _bounded(10, 1, 50)  # list length T
+    list_lengths: tuple[float, ...] = ()  # shares of the lists that show 1, 2, ..., T rows; without: all show T
     seed: int = _bounded(0, 0, 2**32 - 1)
     start_date: str = "2024-01-01"  # UTC date of day 0, a Monday by default
 
@@ -156,7 +157,7 @@ class WorldConfig:
                 checks.check_number(field, getattr(self, field.name))
         checks.check_names(self.channel_names)
         count = len(self.channel_names)
-        checks.check_shares(self.channel_shares, count)
+        checks.check_shares("channel_shares", self.channel_shares, count, lowest=1e-9)
         for name, low, high in (
             ("channel_intercepts", -10, 10), ("dwell_scales", 1e-3, 1e3), ("policy_channels", -10, 10)
         ):  # fmt: skip
@@ -165,6 +166,8 @@ class WorldConfig:
             if shock.channel not in self.channel_names:
                 known = ", ".join(self.channel_names)
                 raise ConfigError(f"shocks: channel {shock.channel!r} is unknown; choose one of {known}")
+        if self.list_lengths:
+            checks.check_shares("list_lengths", self.list_lengths, self.positions, lowest=0.0)
         checks.check_date(self.start_date)
         if self.click_model not in CLICK_MODELS:
             raise ConfigError(f"click_model {self.click_model!r} is unknown; choose one of {', '.join(CLICK_MODELS)}")
