@@ -65,8 +65,7 @@ def write_log(config: WorldConfig, out: pathlib.Path, progress: bool = True) -> 
       LogError: the files cannot be written.
     """
     out = out.resolve()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"{out} already exists and is not an empty folder; name a new one or remove it")
+    check_new(out)
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
@@ -79,6 +78,12 @@ def write_log(config: WorldConfig, out: pathlib.Path, progress: bool = True) -> 
         shutil.rmtree(partial, ignore_errors=True)
         raise LogError(f"cannot write the log to {out}: {error}; free space or name another folder") from error
     return summary
+
+
+def check_new(out: pathlib.Path) -> None:
+    """Raises ConfigError where `out` is a file or holds something already."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(f"{out} already exists and is not an empty folder; name a new one or remove it")
 
 
 def write_days(

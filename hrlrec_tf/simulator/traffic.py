@@ -20,7 +20,7 @@ from hrlrec_tf.simulator.users import DEVICES
 
 _MAIN_DEVICE_SHARE = 0.8
 _PAUSE_MS = (20_000.0, 120_000.0)  # between a list's end and the next request, beside the dwell time
-_WEEKEND = np.array([-1, -1, -1, -1, -1, 2.5, 2.5])  # sums to 0
+WEEKEND = np.array([-1, -1, -1, -1, -1, 2.5, 2.5])  # sums to 0
 
 
 class Traffic(abc.ABC):
@@ -43,7 +43,7 @@ class Traffic(abc.ABC):
     def requests_on(self, day: int) -> float:
         """Requests of an ordinary day, by its day of the week."""
         config = self.feed.config
-        return config.requests_per_day * (1 + config.weekday_cycle * _WEEKEND[config.weekday(day)])
+        return config.requests_per_day * (1 + config.weekday_cycle * WEEKEND[config.weekday(day)])
 
     def lists_of_a_visit(self) -> float:
         """Lists of an ordinary visit."""
