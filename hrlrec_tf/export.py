@@ -51,11 +51,15 @@ class ServingModule(tf.Module):
 
     def rank(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """The list of each request: [batch, T] each; see `Ranker.rank`."""
-        checks = _check_requests(inputs, self._reader.spec) + _check_epsilon(inputs)
-        with tf.control_dependencies(checks):
-            ranked = self._ranker.rank(*read_request(inputs, self._reader), tf.identity(inputs["epsilon"]))
+        ranked = self.ranked(inputs)
         ranked.pop("index")
         return ranked
+
+    def ranked(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """As `rank`, with `index`, the places of what is shown among the candidates."""
+        checks = _check_requests(inputs, self._reader.spec) + _check_epsilon(inputs)
+        with tf.control_dependencies(checks):
+            return self._ranker.rank(*read_request(inputs, self._reader), tf.identity(inputs["epsilon"]))
 
     def score(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Click probability of each candidate as if shown first: [batch, candidates]."""

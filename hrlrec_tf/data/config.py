@@ -132,12 +132,14 @@ class Split:
       eval_fraction: share of all rows.
       validation_fraction: share of the rows that are left.
       eval_from, validation_from: the cuts themselves (ms UTC), instead of the shares.
+      train_from: older rows (ms UTC) are history only: in no split, so that a model is trained on the newest days alone.
     """
 
     eval_fraction: float = 0.2
     validation_fraction: float = 0.1
     eval_from: int | None = None
     validation_from: int | None = None
+    train_from: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("eval_fraction", "validation_fraction"):
@@ -147,6 +149,8 @@ class Split:
             raise ConfigError("split.eval_from and split.validation_from go together: give both or none")
         if self.eval_from is not None and self.validation_from is not None and self.validation_from >= self.eval_from:
             raise ConfigError("split.validation_from must be earlier than split.eval_from")
+        if self.train_from is not None and self.validation_from is not None and self.train_from >= self.validation_from:
+            raise ConfigError("split.train_from must be earlier than split.validation_from")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,8 +40,9 @@ class _Column:
 
 
 def split_of(timestamp: Ints, cuts: Cuts) -> Ints:
-    """The split of each row, as its place in SPLITS."""
-    return (timestamp >= cuts.validation_from).astype(np.int64) + (timestamp >= cuts.eval_from)
+    """The split of each row, as its place in SPLITS; -1 for a row that is older than all of them."""
+    later = (timestamp >= cuts.validation_from).astype(np.int64) + (timestamp >= cuts.eval_from)
+    return later - (timestamp < cuts.train_from)
 
 
 class SessionEncoder:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrlrec_tf.data.config import Split
+from hrlrec_tf.errors import ConfigError
 
 MAX_BINS = 1 << 20
 
@@ -28,10 +29,11 @@ class Histogram:
 
 @dataclasses.dataclass(frozen=True)
 class Cuts:
-    """First timestamps (ms UTC) of the validation and of the evaluation split."""
+    """First timestamps (ms UTC) of the validation, the evaluation and the training split; older rows are history."""
 
     validation_from: int
     eval_from: int
+    train_from: int = 0
 
 
 def histogram(timestamps: npt.NDArray[np.int64]) -> Histogram:
@@ -60,17 +62,24 @@ def _compact(shift: int, bins: npt.NDArray[np.int64], counts: npt.NDArray[np.int
 def cut(times: Histogram, split: Split) -> Cuts:
     """Where to cut, by `split`: stated timestamps, or shares of the rows; rows of one timestamp stay together.
 
-    A share takes at least one row. `times` must hold a row.
+    A share takes at least one row; shares are of the rows that are not too old for the training split. `times` must hold
+    a row.
+
+    Raises:
+      ConfigError: no row is young enough for the training split.
     """
+    train_from = split.train_from or 0
     if split.eval_from is not None and split.validation_from is not None:
-        return Cuts(split.validation_from, split.eval_from)
-    newest_first = times.counts[::-1].cumsum()
+        return Cuts(split.validation_from, split.eval_from, train_from)
+    if not len(times.bins) or times.bins[-1] << times.shift < train_from:
+        raise ConfigError(f"split.train_from is {train_from}, later than every row of the log; choose an earlier time")
+    newest_first = times.counts[::-1][(times.bins[::-1] << times.shift) >= train_from].cumsum()
     rows = int(newest_first[-1])
     eval_bin = _bin_of(newest_first, int(split.eval_fraction * rows))
     evaluated = int(newest_first[eval_bin])
     validation_bin = _bin_of(newest_first, evaluated + max(int(split.validation_fraction * (rows - evaluated)), 1))
     starts = times.bins[::-1] << times.shift
-    return Cuts(int(starts[validation_bin]), int(starts[eval_bin]))
+    return Cuts(int(starts[validation_bin]), int(starts[eval_bin]), train_from)
 
 
 def _bin_of(newest_first: npt.NDArray[np.int64], row: int) -> int:

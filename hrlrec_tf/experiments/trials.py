@@ -99,7 +99,7 @@ class TrialRun:
         inputs = RequestInputs(stage.feed, reader.spec, CountsRule.of_sessions(self.feed.folder / "sessions"))
         module: Any = make()
         if self.rule == "rank":
-            return ModelPolicy(self.policy, inputs, stage.journal, module.rank)
+            return ModelPolicy(self.policy, inputs, stage.journal, module.ranked)
         shares = quotas(self.feed.evening[1], stage.feed.config.positions)
         return QuotaPolicy(self.policy, inputs, stage.journal, module.score, shares)
 

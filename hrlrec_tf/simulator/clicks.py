@@ -13,7 +13,7 @@ In both a user looks at rows from above and may leave after each. Given that the
 
 n_c counts the earlier rows of the item's channel, n_g the earlier occurrences of its tags, n = n_c + n_g.
 `examination` is a position-based model with abandonment (Craswell et al. 2008 call the first part so), `cascade` a
-dependent click model (Guo et al. 2009), in which a click itself ends lists. In both early positions change later
+dependent click model (Guo et al. 2009), in which a click itself ends lists. In both, early positions change later
 clicks.
 """
 

@@ -137,13 +137,13 @@ class RequestInputs:
 
 
 class ModelPolicy:
-    """A model with a `rank` signature (HRL-Rec, the RL baselines) as a policy.
+    """A model that builds lists (HRL-Rec, the RL baselines) as a policy.
 
     Args:
       name: of the policy in messages and results.
       inputs: of the model's requests.
       journal: what the feed knows; whoever runs days must `add` every list to it.
-      rank: the signature: inputs by name -> `index`, propensities, ... [requests, positions].
+      rank: `ServingModule.ranked`: inputs by name -> `index`, propensities, ... [requests, positions].
       epsilon: share of positions drawn at random.
     """
 

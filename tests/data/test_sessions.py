@@ -161,3 +161,25 @@ def test_one_heavy_user_fills_many_buckets_worth_of_rows(tmp_path, monkeypatch):
     summary = run(DatasetConfig(log=write_parquet(rows, tmp_path / "log")), tmp_path / "out")
     assert summary["accepted"] == len(rows) and summary["users"] == 1
     assert len({record for split in SPLITS for record in read_records(tmp_path / "out", split)}) >= summary["lists"]
+
+
+def test_rows_before_train_from_are_history_only(tmp_path):
+    rows = random_rows(2)
+    log = write_parquet(rows, tmp_path / "log")
+    whole = run(DatasetConfig(log=log, list_length=5), tmp_path / "whole")
+    times = sorted(row["timestamp"] for row in rows)
+    since = times[len(times) // 3]
+    split = Split(train_from=since, validation_from=whole["validation_from"], eval_from=whole["eval_from"])
+    summary = run(DatasetConfig(log=log, list_length=5, split=split), tmp_path / "newest")
+    for name in ("validation", "eval"):
+        assert read_sessions(tmp_path / "newest", name) == read_sessions(tmp_path / "whole", name)
+    every = {session["request_id"][0]: session for session in read_sessions(tmp_path / "whole", "train")}
+    kept = read_sessions(tmp_path / "newest", "train")
+    assert 0 < len(kept) < len(every)
+    for session in kept:  # the same history and counts; a list across the edge counts with its newer rows
+        same = every[session["request_id"][0]]
+        assert {k: v for k, v in session.items() if k != "weight"} == {k: v for k, v in same.items() if k != "weight"}
+    newer = {name for name, session in every.items() if session["timestamp"][0] >= since}
+    assert newer <= {session["request_id"][0] for session in kept}
+    assert summary["accepted"] == len(rows)
+    assert summary["rows"]["train"] == sum(since <= time < whole["validation_from"] for time in times)

@@ -6,6 +6,7 @@ import pytest
 from hrlrec_tf.data import timecut
 from hrlrec_tf.data.config import Split
 from hrlrec_tf.data.timecut import Cuts
+from hrlrec_tf.errors import ConfigError
 
 from .oracle import cuts
 
@@ -49,3 +50,18 @@ def test_a_coarse_histogram_cuts_within_a_bin(monkeypatch):
     times = list(range(10_000))
     found = timecut.cut(timecut.total([of(times[:3000]), of(times[3000:])]), Split())
     assert 8000 - 256 <= found.eval_from <= 8000 and 7200 - 512 <= found.validation_from <= 7200
+
+
+def test_rows_that_are_too_old_to_train_on_do_not_move_the_cuts():
+    old, new = [1] * 500 + [2] * 400, [10] * 60 + [11] * 20 + [12] * 20
+    assert timecut.cut(of(old + new), Split(train_from=10)) == Cuts(11, 12, 10)
+    assert timecut.cut(of(new), Split()) == Cuts(11, 12)
+    stated = Split(train_from=5, validation_from=11, eval_from=12)
+    assert timecut.cut(of(old + new), stated) == Cuts(11, 12, 5)
+
+
+def test_a_log_without_rows_to_train_on_is_refused():
+    with pytest.raises(ConfigError, match="split.train_from is 13, later than every row"):
+        timecut.cut(of([1, 2, 12]), Split(train_from=13))
+    with pytest.raises(ConfigError, match="split.train_from must be earlier than split.validation_from"):
+        Split(train_from=11, validation_from=11, eval_from=12)

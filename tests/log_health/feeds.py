@@ -4,9 +4,11 @@ import numpy as np
 
 from hrlrec_tf.log_health.reading import Lists
 from hrlrec_tf.simulator.config import WorldConfig
+from hrlrec_tf.simulator.days import simulate_day
 from hrlrec_tf.simulator.feed import Feed
-from hrlrec_tf.simulator.logs import simulate_day
 from hrlrec_tf.simulator.policy import LoggingPolicy
+from hrlrec_tf.simulator.state import UserStates
+from hrlrec_tf.simulator.traffic import Fixed
 
 
 def lists_of(user, item, channel, tags, clicks, by_rule=False, **rows) -> Lists:
@@ -48,10 +50,10 @@ def random_feed(seed, users=80, lists=25, length=6, effect=0.0, taste=1.0, order
 def simulated_feed(seed, fatigue, users=300, requests_per_day=150) -> Lists:
     """Lists of the package's own simulator, with fatigue of channels and tags or without."""
     sizes = {"users": users, "items": 400, "requests_per_day": requests_per_day}
-    world = WorldConfig(**sizes, seed=seed, channel_fatigue=fatigue, tag_fatigue=fatigue)
+    world = WorldConfig(**sizes, seed=seed, channel_fatigue=fatigue, tag_fatigue=fatigue, abandonment=0.0)
     feed = Feed.create(world)
-    policy = LoggingPolicy(feed)
-    parts = [part for day in range(world.days) for part in simulate_day(feed, policy, day)]
+    policy, traffic = LoggingPolicy(feed), Fixed(feed, UserStates(feed))
+    parts = [part for day in range(world.days) for part in simulate_day(feed, policy, traffic, day)]
     item = np.concatenate([part.items for part in parts]).astype(np.int64)
     tags = feed.corpus.tags[item].astype(np.int64)
     return lists_of(

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from hrlrec_tf.errors import ConfigError
-from hrlrec_tf.simulator.config import WorldConfig
+from hrlrec_tf.simulator.config import LIST_EFFECTS_OFF, Shock, WorldConfig
 
 BOUNDED = [field for field in dataclasses.fields(WorldConfig) if field.metadata]
 
@@ -38,7 +38,11 @@ def test_wrong_type_is_refused_by_field_name(field, value):
     [
         ({"users": 10.5}, "users must be a whole number"),
         ({"items": 30, "positions": 20}, "items must be at least twice positions"),
-        ({"policy_pool": 19}, "policy_pool must be at least twice positions"),
+        ({"new_items": 0.95, "items": 100}, "new_items leaves 5 of 100 items on day 0, fewer than positions"),
+        ({"candidates_per_channel": 2}, r"candidates_per_channel gives 8 candidates for 10 positions"),
+        ({"click_model": "magic"}, "click_model 'magic' is unknown; choose one of examination, cascade"),
+        ({"channel_intercepts": (0.0,)}, "channel_intercepts must be a tuple of 4"),
+        ({"dwell_scales": (1.0, 1.0, 0.0, 1.0)}, "dwell_scales must be from 0.001 to 1000"),
         ({"channel_shares": (0.5, 0.5)}, "channel_shares must be a tuple of 4"),
         ({"channel_shares": (0.5, 0.5, 0.5, -0.5)}, "channel_shares must be above 0"),
         ({"channel_shares": (0.25, 0.25, 0.25, 0.2)}, "channel_shares must be above 0 and sum to 1"),
@@ -50,3 +54,35 @@ def test_wrong_type_is_refused_by_field_name(field, value):
 def test_impossible_worlds_are_refused(values, message):
     with pytest.raises(ConfigError, match=message):
         WorldConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"channel": "radio"}, "channel 'radio' is unknown; choose one of news"),
+        ({"kind": "fire"}, "kind 'fire' is unknown; choose one of flood, outage, quality"),
+        ({"size": 1.5}, "size of a flood must be from 0 to 1"),
+        ({"kind": "quality", "size": 6.0}, "size of a quality must be from -5 to 5"),
+        ({"day": -1}, "day must be at least 0"),
+    ],
+)
+def test_impossible_shocks_are_refused(values, message):
+    with pytest.raises(ConfigError, match=message):
+        Shock(**{"day": 1, "channel": "news", "kind": "flood", "size": 0.5, **values})
+
+
+def test_shocks_of_a_day_add_up_by_channel():
+    shocks = (Shock(1, "news", "flood", 0.5), Shock(1, "news", "flood", 0.25), Shock(2, "article", "outage", 0.5))
+    world = WorldConfig(shocks=shocks)
+    assert world.shock_sizes("flood", 1) == [0.75, 0.0, 0.0, 0.0]
+    assert world.shock_sizes("flood", 2) == [0.0] * 4
+    assert world.shock_sizes("outage", 2) == [0.0, 0.5, 0.0, 0.0]
+
+
+def test_weekdays_follow_the_start_date():
+    assert [WorldConfig(start_date="2024-01-05").weekday(day) for day in range(4)] == [4, 5, 6, 0]
+
+
+def test_every_list_effect_can_be_switched_off():
+    world = WorldConfig(**LIST_EFFECTS_OFF)
+    assert all(getattr(world, name) == 0 for name in LIST_EFFECTS_OFF)

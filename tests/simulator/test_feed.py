@@ -5,93 +5,80 @@ import numpy as np
 import pytest
 
 from hrlrec_tf.simulator import feed as feed_lib
-from hrlrec_tf.simulator.config import WorldConfig
-from hrlrec_tf.simulator.feed import Feed, Requests
-from hrlrec_tf.simulator.logs import simulate_day
-from hrlrec_tf.simulator.policy import LoggingPolicy
+from hrlrec_tf.simulator.config import CHANNELS, Shock, WorldConfig
+from hrlrec_tf.simulator.feed import Feed
+from tests.simulator.conftest import make_requests
+
+PEAK_HOURS = (8.0, 13.0, 21.0, 18.0)
 
 
-def random_lists(feed, requests):
-    rng = np.random.default_rng(0)
-    return np.stack([rng.permutation(feed.config.items)[: feed.config.positions] for _ in requests.users]).astype(
-        np.int32
+def scalar_appeal(feed, user, device, mood, day, hour, item):
+    """The formula of the module docstring, one item at a time."""
+    config, users, corpus = feed.config, feed.users, feed.corpus
+    channel = corpus.channels[item]
+    angle = config.taste_drift * day
+    taste = math.cos(angle) * users.tastes[user] + math.sin(angle) * users.later_tastes[user]
+    shock = sum(s.size for s in config.shocks if (s.kind, s.day, s.channel) == ("quality", day, CHANNELS[channel]))
+    age = max(day - corpus.birth_days[item], 0)
+    return (
+        config.click_intercept
+        + config.channel_intercepts[channel]
+        + users.click_bias[user]
+        + config.quality_strength * (corpus.quality[item] + shock)
+        + config.taste_strength * float(taste @ corpus.topics[item])
+        + config.channel_strength * users.channel_affinities[user, channel]
+        + config.device_strength * feed_lib._DEVICE_SHIFT[device, channel]
+        + config.hour_strength * math.cos(2 * math.pi * (hour - PEAK_HOURS[channel]) / 24)
+        + config.freshness_strength * 0.5 ** (age / corpus.half_life_days[item])
+        + config.mood_strength * corpus.topics[item, mood]
     )
 
 
-def scalar_click_probability(feed, user, device, items, t):
-    """The formula of the module docstring, one row at a time."""
-    config, users, corpus, item = feed.config, feed.users, feed.corpus, items[t]
-    tags = [set(corpus.tags[i][corpus.tags[i] < corpus.tag_count].tolist()) for i in items]
-    logit = config.click_intercept + users.click_bias[user] + config.quality_strength * corpus.quality[item]
-    logit += config.taste_strength * float(users.tastes[user] @ corpus.topics[item])
-    logit += config.channel_strength * users.channel_affinities[user, corpus.channels[item]]
-    logit += config.device_strength * feed_lib._DEVICE_SHIFT[device, corpus.channels[item]]
-    logit -= config.channel_fatigue * sum(corpus.channels[i] == corpus.channels[item] for i in items[:t])
-    logit -= config.tag_fatigue * sum(len(tags[t] & earlier) for earlier in tags[:t])
-    return (t + 1) ** -config.position_decay / (1.0 + math.exp(-logit))
+def test_appeal_matches_the_formula():
+    shocks = (Shock(day=3, channel="news", kind="quality", size=-1.0),)
+    feed = Feed.create(
+        WorldConfig(users=40, items=120, taste_drift=0.1, channel_intercepts=(0.1, -0.2, 0.0, 0.3), shocks=shocks)
+    )
+    requests = make_requests(40, day=3, hour=7.5)
+    items = np.tile(np.arange(120, dtype=np.int32), (40, 1))
+    got = feed.appeal(requests, items)
+    for user in range(0, 40, 7):
+        want = [scalar_appeal(feed, user, user % 3, user % 10, 3, 7.5, item) for item in range(120)]
+        np.testing.assert_allclose(got[user], want, rtol=1e-4, atol=1e-4)
 
 
-def test_click_probabilities_match_the_formula(small_feed, small_requests):
-    lists = random_lists(small_feed, small_requests)
-    got = small_feed.click_probabilities(small_requests, lists)
-    for n in range(0, 40, 7):
-        want = [scalar_click_probability(small_feed, n, n % 3, lists[n], t) for t in range(10)]
-        np.testing.assert_allclose(got[n], want, rtol=1e-5)
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("taste_strength", "channel_strength", "device_strength", "hour_strength", "mood_strength"),
+        *("quality_strength", "freshness_strength"),
+    ],
+)
+def test_every_strength_counts_and_0_switches_it_off(small_requests, field):
+    """Doubling a strength moves appeal by as much as dropping it does, the other way: appeal is linear in each."""
+    items = np.tile(np.arange(120, dtype=np.int32), (40, 1))
+    usual = getattr(WorldConfig(), field)
+    values = [
+        Feed.create(WorldConfig(users=40, items=120, **{field: value})).appeal(small_requests, items)
+        for value in (0.0, usual, 2 * usual)
+    ]
+    assert np.ptp(values[1] - values[0]) > 0.05
+    np.testing.assert_allclose(values[2] - values[1], values[1] - values[0], atol=1e-4)
 
 
-def test_expected_ctr_takes_one_list_or_one_per_request(small_feed, small_requests):
-    common = np.arange(10, dtype=np.int32)
-    each = np.tile(common, (40, 1))
-    assert small_feed.expected_ctr(small_requests, common) == small_feed.expected_ctr(small_requests, each)
-    assert 0.0 < small_feed.expected_ctr(small_requests, common) < 1.0
-
-
-def test_dwell_follows_clicks_only_and_grows_with_match(small_feed, small_requests):
-    lists = random_lists(small_feed, small_requests)
+def test_dwell_follows_clicks_only_grows_with_match_and_scales_by_channel(small_feed, small_requests):
+    lists = np.tile(np.arange(10, dtype=np.int32), (40, 1))
     clicks = np.random.default_rng(1).random(lists.shape) < 0.5
     quiet = np.zeros(lists.shape, np.float32)
     dwell = small_feed.dwell_seconds(small_requests, lists, clicks, quiet)
     assert (dwell[~clicks] == 0).all() and (dwell[clicks] > 0).all()
     share = (dwell / small_feed.corpus.length_seconds[lists])[clicks]
-    match = small_feed.match(small_requests, lists)[clicks]
-    assert np.corrcoef(np.log(share), match)[0, 1] > 0.5
-
-
-def test_oracle_is_greedy_when_list_effects_are_off(small_requests):
-    feed = Feed.create(WorldConfig(users=40, items=120, channel_fatigue=0.0, tag_fatigue=0.0))
-    every_item = np.tile(np.arange(120, dtype=np.int32), (40, 1))
-    best = np.argsort(-feed.attraction(small_requests, every_item), axis=1)[:, :10]
-    np.testing.assert_array_equal(feed_lib.oracle_lists(feed, small_requests), best)
-    # Then the bound on common lists is reached, not just respected.
-    common = feed_lib.common_list(feed, small_requests)
-    bound = feed_lib.common_ctr_bound(feed, small_requests)
-    assert feed.expected_ctr(small_requests, common) == pytest.approx(bound, rel=1e-5)
-
-
-def test_lists_hold_no_item_twice(small_feed, small_requests):
-    assert all(len(set(items)) == 10 for items in feed_lib.oracle_lists(small_feed, small_requests).tolist())
-    assert len(set(feed_lib.common_list(small_feed, small_requests).tolist())) == 10
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_any_common_list_loses_a_fifth_of_the_oracles_ctr(seed):
-    """A proof, no estimate: the greedy oracle is at most the best one, and the bound at least any common list."""
-    feed = Feed.create(WorldConfig(seed=seed))
-    requests = next(simulate_day(feed, LoggingPolicy(feed), day=0)).requests
-    oracle = feed.expected_ctr(requests, feed_lib.oracle_lists(feed, requests))
-    bound = feed_lib.common_ctr_bound(feed, requests)
-    common = feed.expected_ctr(requests, feed_lib.common_list(feed, requests))
-    assert common <= bound <= 0.8 * oracle
-
-
-def test_without_personal_effects_the_oracle_gains_nothing(small_requests):
-    config = WorldConfig(
-        users=40, items=120, taste_strength=0.0, channel_strength=0.0, device_strength=0.0, user_bias_spread=0.0
-    )
-    feed = Feed.create(config)
-    oracle = feed.expected_ctr(small_requests, feed_lib.oracle_lists(feed, small_requests))
-    common = feed.expected_ctr(small_requests, feed_lib.common_list(feed, small_requests))
-    assert oracle == pytest.approx(common, rel=1e-5)
+    assert np.corrcoef(np.log(share), small_feed.match(small_requests, lists)[clicks])[0, 1] > 0.5
+    doubled = dataclasses.replace(small_feed.config, dwell_scales=(2.0, 1.0, 1.0, 1.0))
+    twice = dataclasses.replace(small_feed, config=doubled).dwell_seconds(small_requests, lists, clicks, quiet)
+    news = small_feed.corpus.channels[lists] == 0
+    np.testing.assert_allclose(twice[news], 2 * dwell[news])
+    np.testing.assert_allclose(twice[~news], dwell[~news])
 
 
 def test_users_and_corpus_do_not_disturb_each_other():
@@ -104,8 +91,3 @@ def test_users_and_corpus_do_not_disturb_each_other():
 def test_sigmoid_is_safe_at_both_ends():
     got = feed_lib.sigmoid(np.array([-200.0, 0.0, 200.0], np.float32))
     np.testing.assert_allclose(got, [0.0, 0.5, 1.0])
-
-
-def test_requests_have_a_length(small_requests):
-    assert len(small_requests) == 40
-    assert isinstance(small_requests, Requests)

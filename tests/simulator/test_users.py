@@ -33,3 +33,14 @@ def test_profile_columns_hint_at_tastes_as_far_as_configured():
 
 def test_activity_spread_zero_makes_everybody_equally_active():
     assert np.ptp(users_of(users=100, activity_spread=0.0).activity) == 0.0
+
+
+def test_tastes_drift_towards_others_and_keep_their_variance():
+    users = users_of(users=5_000)
+    everybody = np.arange(5_000, dtype=np.int32)
+    np.testing.assert_array_equal(users.tastes_at(everybody, 0.0), users.tastes)
+    angles = (0.3, 1.0, np.pi / 2)
+    kept = [np.corrcoef(users.tastes_at(everybody, angle).ravel(), users.tastes.ravel())[0, 1] for angle in angles]
+    np.testing.assert_allclose(kept, np.cos(angles), atol=0.05)
+    assert np.isclose(users.tastes_at(everybody, 1.0).std(), users.tastes.std(), rtol=0.05)
+    assert users.tastes.shape == users.tastes_at(everybody, 0.3).shape
