@@ -35,11 +35,17 @@ def kinds(names: tf.Tensor) -> tf.Tensor:
     return tf.reshape(kind, tf.shape(names))
 
 
-def first_of_its_kind(item_id: tf.Tensor) -> tf.Tensor:
-    """Whether a candidate [B, N] stands first among its equals; a second copy would double the odds of being drawn."""
-    kind, places = kinds(item_id), tf.reshape(tf.range(tf.size(item_id)), tf.shape(item_id))
-    first = tf.math.unsorted_segment_min(places, kind, tf.size(item_id))
-    return tf.gather(first, kind) == places
+def first_of_each(kind: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
+    """Whether a candidate is the first of its kind: bool [B, N].
+
+    Args:
+      kind: [B, N]; see `kinds`.
+      among: [B, N] bool, which candidates count; the others are never the first.
+    """
+    size = tf.size(kind)
+    places = tf.where(among, tf.reshape(tf.range(size), tf.shape(kind)), size)
+    first = tf.math.unsorted_segment_min(places, kind, size)
+    return among & (tf.gather(first, kind) == places)
 
 
 def as_of_counts(

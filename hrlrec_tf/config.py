@@ -43,6 +43,8 @@ class NetworkConfig:
     click_head: Literal["linear", "interaction", "state"] = "linear"
     channel_constraint: Literal["hard", "soft"] = "hard"  # at ranking: Sec. 3.3, or retrieval.select_softly
     channel_weight: float = 1.0  # of the channel selector's wish under the soft constraint
+    # At ranking: share of exploration that draws a channel, in which the policy picks the item; the rest draws an item.
+    channel_exploration: float = 0.0
     # As a profile feature. Sec. 3.2 has "long-term profiles"; under a split by time an id is learnt by heart.
     user_id: bool = False
 
@@ -54,6 +56,7 @@ class NetworkConfig:
         check_range(self, "dropout", 0.0, 0.95)
         check_range(self, "sequence_length", 0, 1 << 16)
         check_range(self, "channel_weight", 0.0, 1e6)
+        check_range(self, "channel_exploration", 0.0, 1.0)
         if self.embedding_dim % self.attention_heads:
             raise ConfigError(
                 f"network.attention_heads must divide network.embedding_dim: got {self.attention_heads} and "
@@ -115,12 +118,21 @@ class LossConfig:
     # Action of the TD target at t + 1: the target actor's (eq. 9), the displayed item (authors' code), or the real item
     # nearest to the target actor's action among the batch's (item level: of the logged channel).
     bootstrap: Literal["actor", "logged", "retrieved"] = "actor"
+    # Above 0: critic and click losses weigh rows with min(this, 1 / propensity); see propensity.py. The other losses do
+    # not: -Q and similarity are about the actor's own choice, cloning imitates the log as it is.
+    propensity_cap: float = 0.0
 
     def __post_init__(self) -> None:
         check_choices(self)
         check_range(self, "gamma", 0.0, 1.0)
         for name in ("beta", "channel", "item", "ctr", "action_ctr", "similarity", "action_noise", "behaviour_cloning"):
             check_range(self, name, 0.0, 1e6)
+        check_range(self, "propensity_cap", 0.0, 1e6)
+        if 0 < self.propensity_cap <= 1:
+            raise ConfigError(
+                f"losses.propensity_cap is {self.propensity_cap}, but the weights that it caps, 1 / propensity, are at "
+                "least 1; choose a cap above 1, or 0 for no weights"
+            )
         self._check_that_something_trains()
 
     def _check_that_something_trains(self) -> None:

@@ -1,4 +1,6 @@
-"""SavedModel signatures for TensorFlow Serving: `rank`, `score`, `score_examples`; baselines have no `rank`.
+"""SavedModel signatures for TensorFlow Serving: `rank`, `score`, `score_examples`.
+
+Click prediction baselines have no `rank`.
 
 The transform graph is inside, so a request carries raw strings and numbers. Inputs are `FeatureSpec.serving_inputs()`.
 An invalid request raises InvalidArgumentError with one sentence that starts with "hrlrec: "; a server answers it with
@@ -19,8 +21,7 @@ from hrlrec_tf.data.input import SessionReader, as_sparse
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.evaluation.scoring import Scorer
 from hrlrec_tf.features import FeatureSpec, Kind
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
-from hrlrec_tf.ranking import Ranker
+from hrlrec_tf.networks.list_network import ListNetwork
 from hrlrec_tf.warmup import write_warmup
 
 Inputs = Mapping[str, tf.Tensor]
@@ -30,16 +31,16 @@ class ServingModule(tf.Module):
     """A trained network behind its signatures.
 
     Args:
-      network: both levels. reader: of the sessions they were trained on.
+      network: of HRL-Rec or an RL competitor. reader: of the sessions it was trained on.
     """
 
-    def __init__(self, network: HrlRecNetwork, reader: SessionReader) -> None:
+    def __init__(self, network: ListNetwork, reader: SessionReader) -> None:
         super().__init__(name="hrlrec")
         # What a SavedModel must hold is tracked: weights, and the transform graph's tables. The Keras layers themselves
         # stay out (behind plain objects), for saving would trace each of them again.
         self.weights = network.variables
         self.transform = reader.layer
-        self._reader, self._ranker = reader, Ranker(network)
+        self._reader, self._ranker = reader, models.ranker(network)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Name -> traced function."""
@@ -138,7 +139,7 @@ def _trace(
 
 
 def export_saved_model(model_dir: str, out: str) -> None:
-    """Writes the best networks of a model folder, of HRL-Rec or a baseline, as a SavedModel.
+    """Writes the best networks of a model folder, whichever model it holds, as a SavedModel.
 
     Args:
       model_dir: folder of `hrlrec train`.
@@ -158,7 +159,7 @@ def serving_module(model_dir: str) -> tuple[Callable[[], ServingModule | Scoring
       ModelError: `model_dir` holds no finished model.
     """
     network, reader, _ = models.load(model_dir)
-    if isinstance(network, HrlRecNetwork):
+    if isinstance(network, ListNetwork):
         return lambda: ServingModule(network, reader), reader
     return lambda: ScoringModule(network, cast(tf.Module, network).variables, reader), reader
 

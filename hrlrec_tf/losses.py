@@ -1,8 +1,9 @@
 """The losses of HRL-Rec (Sec. 3.4), one small function per equation.
 
 All tensors of a list are [batch, T]; `valid_t` is 1 for positions that count and 0 for padding and for rows on the
-other side of a time cut. Every loss is a mean over valid positions. Which weights a loss trains is decided by its
-caller and by the gradients stopped here:
+other side of a time cut. Every loss is a mean over valid positions; critic and click loss, expectations over what was
+displayed, also take rows that count more or less than 1 (`propensity.py`). Which weights a loss trains is decided by
+its caller and by the gradients stopped here:
 
 | loss | trains |
 |---|---|
@@ -102,6 +103,12 @@ def similarity_loss(actions_t: tf.Tensor, nearest_t: tf.Tensor, valid_t: tf.Tens
     similarity = cosine_similarities(actions, nearest)[:, 0]
     mean = masked_mean(similarity, tf.reshape(valid_t, [-1]))
     return -mean, mean
+
+
+def embedding_norm(items_t: tf.Tensor, profile: tf.Tensor, valid_t: tf.Tensor) -> tf.Tensor:
+    """Mean squared length of the displayed items' embeddings [batch, T, D] and of the users' [batch, D]."""
+    items = masked_mean(tf.reduce_sum(tf.square(items_t), axis=-1), valid_t)
+    return items + tf.reduce_mean(tf.reduce_sum(tf.square(profile), axis=-1))
 
 
 def cloning_loss(actions_t: tf.Tensor, displayed_t: tf.Tensor, valid_t: tf.Tensor) -> tf.Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from hrlrec_tf import config
 from hrlrec_tf.baselines.ctr import config as ctr_config
 from hrlrec_tf.baselines.ctr.config import CtrConfig
+from hrlrec_tf.baselines.rl import config as rl_config
 from hrlrec_tf.config import Config
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.settings import Sections
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
     from hrlrec_tf.data.input import SessionReader
     from hrlrec_tf.evaluation.scoring import Scorer
+    from hrlrec_tf.networks.list_network import ListNetwork
+    from hrlrec_tf.ranking import Ranker
 
-NAMES = (*ctr_config.MODELS, "hrl-rec")
+NAMES = (*ctr_config.MODELS, *rl_config.MODELS, "hrl-rec")
 
 
 def settings(model: str, preset: str | None = None) -> Sections:
@@ -39,14 +42,14 @@ def settings(model: str, preset: str | None = None) -> Sections:
         raise ConfigError(f"model {model!r} is unknown; choose one of {', '.join(NAMES)}")
     if preset is not None:
         raise ConfigError(f"{model} has no presets, got preset {preset!r}; leave it out (presets belong to hrl-rec)")
-    return ctr_config.default(model)
+    return ctr_config.default(model) if model in ctr_config.MODELS else rl_config.default(model)
 
 
 def use_machine(model: str) -> None:
     """Gives the process that trains a model its threads and memory; call before TensorFlow runs anything."""
     from hrlrec_tf import runtime
 
-    if model == "hrl-rec":  # whose two levels run side by side
+    if model in ("hrl-rec", "ddpg-hierarchical"):  # whose two levels run side by side
         runtime.use_all_cores()
     runtime.keep_freed_memory()
 
@@ -64,10 +67,10 @@ def train(
 ) -> Mapping[str, object]:
     """Trains a model under `settings(model)` or an override of them; arguments and errors: `training.train`."""
     rest = (schema, transform_dir, train_files, validation_files, out)
-    if model == "hrl-rec":
+    if model not in ctr_config.MODELS:
         from hrlrec_tf import training
 
-        return training.train(cast(Config, config), *rest, resume=resume, progress=progress)
+        return training.train(cast(Config, config), *rest, resume=resume, progress=progress, model=model)
     from hrlrec_tf.baselines.ctr import training as ctr_training
 
     return ctr_training.train(model, cast(CtrConfig, config), *rest, resume=resume, progress=progress)
@@ -77,8 +80,8 @@ def load(model_dir: str) -> tuple["Scorer", "SessionReader", Sections]:
     """The model of a finished folder, whichever it is, with the reader of its sessions and its settings.
 
     Returns:
-      The model is called with a batch of transformed sessions and returns `click_probability` [B, T]; HRL-Rec also
-      `q_channel` and `q_item`.
+      The model is called with a batch of transformed sessions and returns `click_probability` [B, T]; one that learns
+      by reinforcement also `q_item` and, where it has a channel level, `q_channel`.
 
     Raises:
       ModelError: the folder holds no finished model.
@@ -87,7 +90,15 @@ def load(model_dir: str) -> tuple["Scorer", "SessionReader", Sections]:
     from hrlrec_tf.baselines.ctr import training as ctr_training
 
     name = model_folder.finished_settings(pathlib.Path(model_dir), NAMES)["model"]
-    return training.load(model_dir) if name == "hrl-rec" else ctr_training.load(model_dir)
+    return ctr_training.load(model_dir) if name in ctr_config.MODELS else training.load(model_dir)
+
+
+def ranker(network: "ListNetwork") -> "Ranker":
+    """What builds lists with a network of HRL-Rec or of an RL competitor."""
+    from hrlrec_tf.baselines.rl.ranking import FlatRanker
+    from hrlrec_tf.ranking import Ranker
+
+    return Ranker(network) if "channel" in network.levels else FlatRanker(network)
 
 
 def predicts_probability(settings: Sections) -> bool:

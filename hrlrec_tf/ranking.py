@@ -8,10 +8,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hrlrec_tf import exploration, retrieval
-from hrlrec_tf.candidates import Candidates, Request, as_of_counts, first_of_its_kind, kinds
+from hrlrec_tf.candidates import Candidates, Request, as_of_counts, first_of_each, kinds
 from hrlrec_tf.networks.actor import to_action_space
 from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.level import StateLevel
 from hrlrec_tf.networks.state_encoder import Carry
 
 # What a ranked position holds; see `Ranker.rank`.
@@ -28,7 +29,7 @@ OUTPUTS = {
 }
 
 
-class _Prefix(NamedTuple):
+class Prefix(NamedTuple):
     """What stands above the next position."""
 
     available: tf.Tensor  # [B, N] bool
@@ -45,7 +46,7 @@ class _Position(NamedTuple):
     actions: dict[str, tf.Tensor]  # level -> [B, D]
 
 
-class _Encoded(NamedTuple):
+class Encoded(NamedTuple):
     """What does not change from position to position."""
 
     profile: tf.Tensor  # [B, D]
@@ -81,7 +82,7 @@ class Ranker:
         # A loop in the graph: unrolled, ten positions are ten times the operations to trace, save and load.
         columns = {name: tf.TensorArray(dtype, length) for name, dtype in OUTPUTS.items()}
 
-        def place(t: tf.Tensor, prefix: _Prefix, columns: dict[str, tf.TensorArray]) -> tuple:
+        def place(t: tf.Tensor, prefix: Prefix, columns: dict[str, tf.TensorArray]) -> tuple:
             values, prefix = self._place(t, request, candidates, encoded, prefix, epsilon)
             return t + 1, prefix, {name: column.write(t - 1, values[name]) for name, column in columns.items()}
 
@@ -104,10 +105,10 @@ class Ranker:
         )
         return tf.where(candidates.item_id != "", probability, 0.0)
 
-    def _encode(self, request: Request, candidates: Candidates) -> _Encoded:
+    def _encode(self, request: Request, candidates: Candidates) -> Encoded:
         embedding = self.network.embedding
         items = embedding.item_embeddings(candidates.rows)
-        return _Encoded(
+        return Encoded(
             profile=embedding.profile(request.batch),
             cumulative=read_profile(embedding, request.batch),
             items=items,
@@ -115,7 +116,7 @@ class Ranker:
             channels=kinds(candidates.channel),
         )
 
-    def _start(self, request: Request, encoded: _Encoded, candidates: Candidates) -> _Prefix:
+    def _start(self, request: Request, encoded: Encoded, candidates: Candidates) -> Prefix:
         embedding, batch = self.network.embedding, request.batch
         history, mask = embedding.history(batch), embedding.history_mask(batch)
         hidden = {}
@@ -123,8 +124,9 @@ class Ranker:
             fields = level.fields(encoded.profile, history)
             hidden[name] = level.encoder.start(fields, encoded.profile, mask)
         size, length, tags = tf.shape(candidates.item_id)[0], self.network.spec.list_length, self.network.spec.max_tags
-        return _Prefix(
-            available=(candidates.item_id != "") & first_of_its_kind(candidates.item_id),
+        return Prefix(
+            # A second copy of an item would double its odds of being drawn.
+            available=first_of_each(kinds(candidates.item_id), among=candidates.item_id != ""),
             hidden=hidden,
             placed=Placed(tf.zeros([size, embedding.channels]), tf.zeros([size, embedding.dim])),
             channels=tf.ensure_shape(tf.fill([size, length], ""), [None, length]),
@@ -132,7 +134,7 @@ class Ranker:
         )
 
     def _states(
-        self, level: Level, t: tf.Tensor, request: Request, encoded: _Encoded, prefix: _Prefix, channels: tf.Tensor
+        self, level: StateLevel, t: tf.Tensor, request: Request, encoded: Encoded, prefix: Prefix, channels: tf.Tensor
     ) -> tf.Tensor:
         """States of position t under each of the given channel constraints [B, C]: [B, C, S]."""
         count = tf.shape(channels)[1]
@@ -145,11 +147,11 @@ class Ranker:
 
     def _state(
         self,
-        level: Level,
+        level: StateLevel,
         t: tf.Tensor,
         request: Request,
-        encoded: _Encoded,
-        prefix: _Prefix,
+        encoded: Encoded,
+        prefix: Prefix,
         channel: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """State of position t under one channel constraint [B]: [B, S]. The channel level has none."""
@@ -158,7 +160,7 @@ class Ranker:
         return self._states(level, t, request, encoded, prefix, channel[:, tf.newaxis])[:, 0]
 
     def _item_level_of_each(
-        self, t: tf.Tensor, request: Request, candidates: Candidates, encoded: _Encoded, prefix: _Prefix
+        self, t: tf.Tensor, request: Request, candidates: Candidates, encoded: Encoded, prefix: Prefix
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Item level at position t as if each candidate's own channel were selected: states, actions [B, N, ...]."""
         level, channels = self.network.item_level, tf.range(self.network.embedding.channels)
@@ -172,10 +174,10 @@ class Ranker:
         t: tf.Tensor,
         request: Request,
         candidates: Candidates,
-        encoded: _Encoded,
-        prefix: _Prefix,
+        encoded: Encoded,
+        prefix: Prefix,
         epsilon: tf.Tensor,
-    ) -> tuple[dict[str, tf.Tensor], _Prefix]:
+    ) -> tuple[dict[str, tf.Tensor], Prefix]:
         """Fills position t; returns its outputs and the prefix of position t + 1."""
         levels, config, available = self.network.levels, self.network.config, prefix.available
         state = self._state(levels["channel"], t, request, encoded, prefix)
@@ -187,62 +189,53 @@ class Ranker:
             item_state = self._state(levels["item"], t, request, encoded, prefix, channel)
             return item_state, levels["item"].actor(item_state)
 
+        def inside(index: tf.Tensor, item_action: tf.Tensor) -> tf.Tensor:
+            """The policy's item in the channel of `index`."""
+            in_channel = encoded.channels == tf.gather(encoded.channels, index, batch_dims=1)[:, tf.newaxis]
+            similarities = retrieval.cosine_similarities(item_action, encoded.actions)
+            return retrieval.select_item(similarities, in_channel, available)
+
         if config.channel_constraint == "hard":
             selected = retrieval.nearest(wishes, available)
             item_state, item_action = item_level(selected)
-            in_channel = encoded.channels == tf.gather(encoded.channels, selected, batch_dims=1)[:, tf.newaxis]
-            similarities = retrieval.cosine_similarities(item_action, encoded.actions)
-            greedy = retrieval.select_item(similarities, in_channel, available)
+            greedy = inside(selected, item_action)
         else:
             _, item_actions = self._item_level_of_each(t, request, candidates, encoded, prefix)
             similarities = retrieval.cosine_similarities(item_actions, encoded.actions)
             greedy = retrieval.select_softly(similarities, wishes, encoded.channels, available, config.channel_weight)
             item_state, item_action = item_level(greedy)
-        choice = exploration.epsilon_greedy(greedy, encoded.channels, available, epsilon)
-        # A random item may come from another channel, which the item level must then be told.
+        policy = exploration.Policy(greedy, lambda index: inside(index, item_level(index)[1]))
+        share = config.channel_exploration
+        choice = exploration.epsilon_greedy(policy, encoded.channels, available, epsilon, share)
+        # What was drawn may come from another channel, which the item level must then be told.
         item_state, item_action = tf.cond(
             tf.reduce_any(choice.explored), lambda: item_level(choice.index), lambda: (item_state, item_action)
         )
         position = _Position({"channel": state, "item": item_state}, {"channel": channel_action, "item": item_action})
-        outputs = self._outputs(candidates, encoded, position, choice, tf.reduce_any(available, axis=-1))
+        values = self._values(encoded, position, choice.index)
+        outputs = list_outputs(candidates, choice, values, tf.reduce_any(available, axis=-1))
         return outputs, self._advance(t, request, candidates, encoded, prefix, choice.index)
 
-    def _outputs(
-        self,
-        candidates: Candidates,
-        encoded: _Encoded,
-        position: _Position,
-        choice: exploration.Choice,
-        filled: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        item = tf.gather(encoded.items, choice.index, batch_dims=1)
-        action = tf.gather(encoded.actions, choice.index, batch_dims=1)
-        scores = [
-            self.network.click_scores(level, position.states[name], position.actions[name], item)
-            for name, level in self.network.levels.items()
-        ]
-        outputs = {
-            "index": choice.index,
-            "item_id": tf.gather(candidates.item_id, choice.index, batch_dims=1),
-            "channel": tf.gather(candidates.channel, choice.index, batch_dims=1),
-            "click_probability": self.network.click_probability(*scores),
-            "propensity_channel": choice.propensity_channel,
-            "propensity_item": choice.propensity_item,
-            "explored": tf.cast(choice.explored, tf.int64),
-        }
+    def _values(self, encoded: Encoded, position: _Position, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the network says of the chosen candidates [B]: [B] each."""
+        item = tf.gather(encoded.items, index, batch_dims=1)
+        action = tf.gather(encoded.actions, index, batch_dims=1)
+        values, scores = {}, []
         for name, level in self.network.levels.items():
-            outputs[f"q_{name}"] = level.critic(position.states[name], action)
-        return {name: tf.where(filled, value, _absent(name, value.dtype)) for name, value in outputs.items()}
+            state = position.states[name]
+            scores.append(self.network.click_scores(level, state, position.actions[name], item))
+            values[f"q_{name}"] = level.critic(state, action)
+        return {**values, "click_probability": self.network.click_probability(*scores)}
 
     def _advance(
         self,
         t: tf.Tensor,
         request: Request,
         candidates: Candidates,
-        encoded: _Encoded,
-        prefix: _Prefix,
+        encoded: Encoded,
+        prefix: Prefix,
         index: tf.Tensor,
-    ) -> _Prefix:
+    ) -> Prefix:
         """Places one item: both encoders take a step, its channel and tags count, it cannot be shown again."""
         embedding = self.network.embedding
         shown = {name: tf.gather(values, index, batch_dims=1) for name, values in candidates.rows.items()}
@@ -260,13 +253,34 @@ class Ranker:
         }
         added = read_placed(embedding, shown["channel"], shown["tags"])
         here = tf.range(1, self.network.spec.list_length + 1) == t
-        return _Prefix(
+        return Prefix(
             available=prefix.available & (candidates.item_id != item_id[:, tf.newaxis]),
             hidden=hidden,
             placed=Placed(*(before + new for before, new in zip(prefix.placed, added, strict=True))),
             channels=tf.where(here, channel[:, tf.newaxis], prefix.channels),
             tags=tf.where(here[:, tf.newaxis], tags[:, tf.newaxis], prefix.tags),
         )
+
+
+def list_outputs(
+    candidates: Candidates, choice: exploration.Choice, values: dict[str, tf.Tensor], filled: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """OUTPUTS of one position: `values` beside what was chosen; nothing where no candidate was left to choose.
+
+    Args:
+      candidates: of the requests. choice: one each, [B]. values: `click_probability`, `q_channel`, `q_item`, [B] each.
+      filled: [B] bool, whether a candidate was left.
+    """
+    outputs = {
+        **values,
+        "index": choice.index,
+        "item_id": tf.gather(candidates.item_id, choice.index, batch_dims=1),
+        "channel": tf.gather(candidates.channel, choice.index, batch_dims=1),
+        "propensity_channel": choice.propensity_channel,
+        "propensity_item": choice.propensity_item,
+        "explored": tf.cast(choice.explored, tf.int64),
+    }
+    return {name: tf.where(filled, value, _absent(name, value.dtype)) for name, value in outputs.items()}
 
 
 def _absent(name: str, dtype: tf.DType) -> tf.Tensor:

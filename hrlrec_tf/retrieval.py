@@ -33,7 +33,12 @@ def cosine_similarities(actions: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
 
 def nearest(similarities: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Index of the most similar candidate that may be chosen: [batch] int32."""
-    return tf.argmax(tf.where(mask, _numbers(similarities), _NEVER), axis=-1, output_type=tf.int32)
+    return best(_numbers(similarities), mask)
+
+
+def best(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Index of the largest value that may be chosen, values [..., N] and mask [..., N] bool: [...] int32."""
+    return tf.argmax(tf.where(mask, values, _NEVER), axis=-1, output_type=tf.int32)
 
 
 def select_item(similarities: tf.Tensor, in_channel: tf.Tensor, available: tf.Tensor) -> tf.Tensor:

@@ -31,6 +31,14 @@ class Sections:
                 known = ", ".join(f"{name}.{key}" for name, fields in sections.items() for key in fields)
                 raise ConfigError(f"setting {key!r} is unknown; known: {known}")
             sections[section][field] = parse_value(text)
+        return self.rebuild(sections)
+
+    def rebuild(self: S, sections: Mapping[str, Mapping[str, Any]]) -> S:
+        """Settings of this kind from plain values, the inverse of `to_dict`; absent fields take their type's default.
+
+        Raises:
+          ConfigError: a section or a field is unknown, or its value is outside the field's range or type.
+        """
         return type(self)(**build_sections(self.kinds(), sections))
 
     def kinds(self) -> dict[str, type]:

@@ -1,4 +1,4 @@
-"""The one training loop of HRL-Rec, used by the command line and by the TFX trainer.
+"""The one training loop of HRL-Rec and its RL competitors, used by the command line and by the TFX trainer.
 
 What it leaves behind is described in `model_folder`. All that a run depends on is in its checkpoints or follows from
 its settings, so a resumed run ends as an unbroken one.
@@ -8,17 +8,18 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tqdm import tqdm
 
-from hrlrec_tf import cli, losses, model_folder
-from hrlrec_tf.agents.builder import build_agent, build_network
-from hrlrec_tf.agents.experience import ListExperience, RewardModel
+from hrlrec_tf import cli, losses, model_folder, models
+from hrlrec_tf.agents.builder import HRL_REC, build_agent, build_network
+from hrlrec_tf.agents.experience import ListExperience, RewardModel, row_weights
 from hrlrec_tf.agents.health import HealthMonitor
-from hrlrec_tf.agents.hierarchy import HrlRecAgent
+from hrlrec_tf.baselines.rl.designs import DESIGNS
 from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema as schemas
 from hrlrec_tf.data.hiding import hide_in_batches
@@ -28,9 +29,10 @@ from hrlrec_tf.evaluation import metrics
 from hrlrec_tf.evaluation.request_panel import RequestPanel
 from hrlrec_tf.evaluation.scoring import score_sessions
 from hrlrec_tf.model_folder import MetricsLog
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.list_network import ListNetwork
 
 MODEL = "hrl-rec"
+_DESIGNS = {**DESIGNS, MODEL: HRL_REC}
 _RETURN_BATCHES = 20  # from which the mean return is estimated that the critics start at
 _CHECK_BATCHES = 20  # between looks at the metrics, for each makes the host wait for the device
 
@@ -44,8 +46,9 @@ def train(
     out: str,
     resume: bool = False,
     progress: bool = True,
+    model: str = MODEL,
 ) -> Mapping[str, object]:
-    """Trains HRL-Rec and keeps the networks of the best validation AUC.
+    """Trains HRL-Rec or an RL competitor and keeps the networks of the best validation AUC.
 
     Args:
       config: all settings.
@@ -56,6 +59,7 @@ def train(
       out: model folder.
       resume: go on from the last checkpoint of an unfinished folder instead of starting again.
       progress: show a progress bar on stderr.
+      model: `hrl-rec`, or one of `baselines.rl.config.MODELS`.
 
     Returns:
       What `result.json` holds: best validation metrics, epochs, batches.
@@ -64,28 +68,29 @@ def train(
       DataError: no sessions. ModelError: `out` holds a finished model, or one of other settings.
       TrainingError: a loss is NaN or infinite, or a critic has died.
     """
-    folder = model_folder.open_folder(pathlib.Path(out), config, train_files, schema, transform_dir, resume, MODEL)
+    folder = model_folder.open_folder(pathlib.Path(out), config, train_files, schema, transform_dir, resume, model)
     tf.keras.utils.set_random_seed(config.training.seed)
-    run = _Run(config, SessionReader(schema, str(folder / "transform")), folder, train_files, validation_files)
+    reader = SessionReader(schema, str(folder / "transform"))
+    run = _Run(config, reader, folder, train_files, validation_files, model)
     run.start()
     while run.epoch < config.training.epochs and run.stale_epochs < config.training.patience:
         run.train_epoch(progress)
-    result = {"model": MODEL, "epochs": run.epoch, "batches": int(run.agent.train_step_counter), **run.best}
+    result = {"model": model, "epochs": run.epoch, "batches": int(run.agent.train_step_counter), **run.best}
     cli.write_json(folder / model_folder.RESULT, result)
     return result
 
 
-def load(model_dir: str) -> tuple[HrlRecNetwork, SessionReader, Config]:
+def load(model_dir: str) -> tuple[ListNetwork, SessionReader, Config]:
     """The best networks of a model folder, with the reader of its sessions.
 
     Raises:
-      ModelError: the folder holds no finished HRL-Rec.
+      ModelError: the folder holds no finished HRL-Rec and no finished RL competitor.
     """
     folder = pathlib.Path(model_dir)
-    settings = model_folder.finished_settings(folder, [MODEL])
-    config = Config.from_dict(settings["config"])
+    settings = model_folder.finished_settings(folder, _DESIGNS)
+    config = cast(Config, models.settings(settings["model"]).rebuild(settings["config"]))
     reader = SessionReader(schemas.read(str(folder / "schema.pbtxt")), str(folder / "transform"))
-    network = build_network(config, reader)
+    network = build_network(config, reader, design=_DESIGNS[settings["model"]])
     best = tf.train.latest_checkpoint(str(folder / "checkpoints/best"))
     tf.train.Checkpoint(network=network).restore(best).assert_existing_objects_matched().expect_partial()
     return network, reader, config
@@ -101,10 +106,11 @@ class _Run:
         folder: pathlib.Path,
         train_files: Sequence[str],
         validation_files: Sequence[str],
+        model: str = MODEL,
     ) -> None:
         self.config, self.reader, self.folder = config, reader, folder
         self.sessions, self.validation_files = SessionDataset(reader, train_files), list(validation_files)
-        self.agent: HrlRecAgent = build_agent(config, reader)
+        self.agent = build_agent(config, reader, _DESIGNS[model])
         self.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
         self.health = HealthMonitor(config)
         # No Python control flow depends on tensors, and AutoGraph would triple the tracing time.
@@ -118,7 +124,7 @@ class _Run:
             online=self.agent.model,
             target=self.agent.target,
             optimizer=self.agent.optimizer,
-            noise={name: level.noise for name, level in self.agent.levels.items()},
+            noise=self.agent.generators,
             step=self.agent.train_step_counter,
             epoch=self._epoch,
             health=self.health,
@@ -131,7 +137,7 @@ class _Run:
         self._best = tf.train.CheckpointManager(best, str(folder / "checkpoints/best"), max_to_keep=1)
 
     @property
-    def kept(self) -> HrlRecNetwork:
+    def kept(self) -> ListNetwork:
         """The networks that are validated and may become the model.
 
         A moving average counts from where it has forgotten half of the random weights that it started with.
@@ -175,15 +181,22 @@ class _Run:
         self._log = MetricsLog(self.folder, self.epoch)
 
     def _start_critics(self) -> None:
-        """Starts both critics at the mean logged return of the first batches."""
-        totals: dict[str, list[float]] = {"channel": [], "item": []}
+        """Starts each level's critics at the mean logged return of the first batches."""
+        totals: dict[str, list[float]] = {level: [] for level in self.agent.levels}
+        cap, known = self.config.losses.propensity_cap, False
         for experience in self._experience(epoch=0).take(_RETURN_BATCHES):
-            discount = losses.discounts(experience.valid)
+            discount, weights = losses.discounts(experience.valid), row_weights(experience, cap)
+            known = known or bool(tf.reduce_any((experience.propensity < 1) & (experience.valid > 0)))
             for level, agent in self.agent.levels.items():
                 returns = losses.discounted_return(agent.reward(experience), discount, self.config.losses.gamma)
-                totals[level].append(float(losses.masked_mean(returns, experience.valid)))
-        if not totals["channel"]:
+                totals[level].append(float(losses.masked_mean(returns, weights)))
+        if not totals["item"]:
             raise DataError("the training sessions are empty; look at summary.json of hrlrec prepare")
+        if cap and not known:
+            raise DataError(
+                f"losses.propensity_cap is {cap}, but each propensity of the first {len(totals['item'])} batches is 1; "
+                "the log has no propensity_channel and propensity_item; add them, or set losses.propensity_cap=0"
+            )
         for level, means in totals.items():
             self.agent.model.levels[level].start_critics(float(np.mean(means)))
         self.agent.initialize()

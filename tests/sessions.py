@@ -76,6 +76,7 @@ def _values(rng: np.random.Generator, name: str, kind: Kind, count: int) -> list
         words = _WORDS.get(name, [f"{name}{number}" for number in range(12)])
         return [words[number] for number in rng.integers(0, len(words), count)]
     if kind is Kind.FLOAT:
-        return [float(number) for number in rng.uniform(0, 30, count).astype(np.float32)]
+        high = 1 if name.startswith("propensity_") else 30
+        return [float(number) for number in rng.uniform(0, high, count).astype(np.float32)]
     high = 2 if name in ("clicks", "explored") else 5
     return [int(number) for number in rng.integers(0, high, count)]

@@ -22,12 +22,14 @@ class TestPaper:
         )
         assert network.dropout == 0.3
         assert (network.critics, network.channel_constraint) == (1, "hard")
+        assert network.channel_exploration == 0  # Sec. 3.5 explores over the candidates
 
     def test_losses(self):
         losses = Config().losses
         assert (losses.channel, losses.item, losses.ctr, losses.similarity) == (5, 5, 1, 1)
         assert (losses.gamma, losses.beta, losses.action_noise, losses.behaviour_cloning) == (0.3, 1, 0.01, 0)
         assert losses.bootstrap == "actor"
+        assert losses.propensity_cap == 0
 
     def test_training(self):
         settings = Config().training
@@ -109,6 +111,10 @@ class TestContradictions:
                 ["losses.ctr=0", "losses.similarity=0", "losses.item=0"],
                 "nothing trains the item level's actor; .* and losses.item",
             ),
+            (
+                ["losses.propensity_cap=1"],
+                "losses.propensity_cap is 1.0, .* are at least 1; choose a cap above 1, or 0",
+            ),
             (["losses.ctr=0", "losses.item=0"], "losses.ctr is 0, so Q predicts clicks, and losses.item is 0"),
             (["losses.action_ctr=2"], "losses.action_ctr is 2.0, which joins .* network.click_head=linear: set"),
             (
@@ -149,6 +155,7 @@ class TestRanges:
             ("network.attention_heads", 0, 65),
             ("network.dropout", -0.1, 0.96),
             ("network.channel_weight", -1.0, 1e7),
+            ("network.channel_exploration", -0.1, 1.1),
             ("rewards.dwell_unit_seconds", 0.0, 1e7),
             ("losses.gamma", -0.1, 1.1),
             ("losses.beta", -1.0, 1e7),
@@ -159,6 +166,7 @@ class TestRanges:
             ("losses.similarity", -1.0, 1e7),
             ("losses.action_noise", -1.0, 1e7),
             ("losses.behaviour_cloning", -1.0, 1e7),
+            ("losses.propensity_cap", -1.0, 1e7),
             ("training.batch_size", 0, 1 << 21),
             ("training.learning_rate", 0.0, 11.0),
             ("training.gradient_clip", 0.0, 1e7),

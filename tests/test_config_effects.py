@@ -37,6 +37,7 @@ OTHER = {
     "network.click_head": "interaction",
     "network.channel_constraint": "soft",
     "network.channel_weight": 0.0,
+    "network.channel_exploration": 1.0,
     "network.user_id": True,
     "rewards.combine": "linear",
     "rewards.biases": (0.5, 1.0, 1.0, 1.0),
@@ -53,6 +54,7 @@ OTHER = {
     "losses.action_noise": 0.5,
     "losses.behaviour_cloning": 1.0,
     "losses.bootstrap": "retrieved",
+    "losses.propensity_cap": 5.0,
     "training.batch_size": 8,
     "training.learning_rate": 1e-2,
     "training.gradient_clip": 1e-6,
@@ -78,6 +80,7 @@ TOGETHER = {
 OBSERVERS = {
     "network.channel_constraint": "ranked",
     "network.channel_weight": "ranked",
+    "network.channel_exploration": "ranked",
     "training.learning_rate": "weights",
     "training.gradient_clip": "weights",
     "training.actor_period": "weights",
@@ -173,7 +176,9 @@ def observe(reader, prepared):
         rows = {name: batch[name] for name in reader.spec.item}
         ids, channels = (tf.strings.as_string(batch[name]) for name in ("item_id", "channel"))
         candidates = Candidates(rows, ids, channels, tf.strings.as_string(batch["tags"]))
-        return {"index": Ranker(build_network(config, reader)).rank(request, candidates, tf.zeros([8]))["index"]}
+        ranker = Ranker(build_network(config, reader))
+        greedy, random = (ranker.rank(request, candidates, tf.fill([8], epsilon)) for epsilon in (0.0, 1.0))
+        return {"index": greedy["index"], "propensity_item": random["propensity_item"]}
 
     def weights(config: Config) -> dict:
         composed(config).train(tiny.experience(reader, batch, config))

@@ -1,58 +1,119 @@
+"""Exploration against counted draws and an oracle that walks every path."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
-from hrlrec_tf.exploration import epsilon_greedy
+from hrlrec_tf.candidates import kinds
+from hrlrec_tf.exploration import Policy, epsilon_greedy
 
 DRAWS = 20_000
-CHANNELS = np.array(["news", "news", "video", "article", "video"])
-AVAILABLE = np.array([True, True, True, False, True])
-GREEDY = 2  # of channel video
+CHANNELS = np.array(["news", "news", "video", "article", "video", "radio"])
+AVAILABLE = np.array([True, True, True, False, True, True])  # nothing is left of article
+BEST = {"news": 1, "video": 2, "article": 3, "radio": 5}  # the policy's item of each channel
+GREEDY = 2
 
 
-def draw(epsilon: float):
-    return epsilon_greedy(
-        tf.fill([DRAWS], GREEDY),
-        tf.constant(np.tile(CHANNELS, (DRAWS, 1))),
-        tf.constant(np.tile(AVAILABLE, (DRAWS, 1))),
-        tf.fill([DRAWS], np.float32(epsilon)),
-    )
+def explore(epsilon, share: float, available=AVAILABLE, channels=CHANNELS, greedy: int = GREEDY, best=BEST):
+    """One position of many requests; `epsilon` one number or one for each."""
+    epsilon = np.broadcast_to(np.float32(epsilon), [DRAWS] if np.ndim(epsilon) == 0 else np.shape(epsilon))
+    count = len(epsilon)
+    names = tf.constant(np.tile(channels, (count, 1)))
+    best_of = tf.constant([best[name] for name in channels], tf.int32)
+    policy = Policy(tf.fill([count], greedy), lambda index: tf.gather(best_of, index))
+    mask = tf.constant(np.tile(available, (count, 1)))
+    return epsilon_greedy(policy, kinds(names), mask, tf.constant(epsilon), share)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
-def test_propensities_are_the_frequencies(epsilon):
+def probabilities(epsilon: float, share: float, available, channels, greedy: int, best) -> np.ndarray:
+    """Of each candidate, path by path."""
+    found = np.zeros(len(channels))
+    found[greedy] += 1 - epsilon
+    left = np.flatnonzero(available)
+    for item in left:
+        found[item] += epsilon * (1 - share) / len(left)
+    for channel in (names := sorted(set(channels[left]))):
+        found[best[channel]] += epsilon * share / len(names)
+    return found
+
+
+WORLDS = {
+    "one channel is used up": (AVAILABLE, CHANNELS, GREEDY, BEST),
+    "one channel": (np.array([True, False, True]), np.array(["a"] * 3), 2, {"a": 2}),
+    "the last item": (np.array([False, True, False]), np.array(["a", "b", "a"]), 1, {"a": 0, "b": 1}),
+    "a channel for each item": (np.ones(4, bool), np.array(list("abcd")), 3, dict(zip("abcd", range(4)))),
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize(("epsilon", "share"), [(0.0, 0.5), (0.3, 0.0), (0.6, 0.4), (1.0, 0.0), (1.0, 0.7), (1.0, 1.0)])
+def test_propensities_are_the_frequencies(world, epsilon, share):
+    available, channels, greedy, best = WORLDS[world]
     tf.random.set_seed(11)
-    choice = draw(epsilon)
-    index, channel = choice.index.numpy(), CHANNELS[choice.index]
-    item = np.array([(1 - epsilon) * (i == GREEDY) + epsilon / 4 * AVAILABLE[i] for i in range(5)])
-    of_channel = {"news": epsilon / 2, "video": 1 - epsilon + epsilon / 2}
-    np.testing.assert_allclose(choice.propensity_channel, [of_channel[name] for name in channel], rtol=1e-5)
+    choice = explore(epsilon, share, available, channels, greedy, best)
+    index = choice.index.numpy()
+    item = probabilities(epsilon, share, available, channels, greedy, best)
+    of_channel = {name: item[channels == name].sum() for name in channels}
+    np.testing.assert_allclose(choice.propensity_channel, [of_channel[name] for name in channels[index]], rtol=1e-5)
     np.testing.assert_allclose(choice.propensity_channel * choice.propensity_item, item[index], rtol=1e-5)
-    assert np.isclose(item.sum(), 1) and np.isclose(sum(of_channel.values()), 1)
-    frequency = np.bincount(index, minlength=5) / DRAWS
-    np.testing.assert_array_less(np.abs(frequency - item), 5 * np.sqrt(item * (1 - item) / DRAWS) + 1e-9)
+    np.testing.assert_allclose(item.sum(), 1.0)
+    counts = np.bincount(index, minlength=len(item))
+    possible = item > 0
+    assert counts[~possible].sum() == 0
+    if possible.sum() > 1:
+        assert stats.chisquare(counts[possible], DRAWS * item[possible]).pvalue > 1e-3
     np.testing.assert_allclose(choice.explored.numpy().mean(), epsilon, atol=0.02)
 
 
-def test_what_is_not_explored_is_the_policys_choice():
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_what_is_not_explored_is_the_policys_choice(share):
     tf.random.set_seed(12)
-    choice = draw(0.5)
-    assert set(choice.index.numpy()[~choice.explored.numpy()]) == {GREEDY}
-    assert set(choice.index.numpy()[choice.explored.numpy()]) == {0, 1, 2, 4}
+    choice = explore(0.5, share)
+    index, explored = choice.index.numpy(), choice.explored.numpy()
+    assert set(index[~explored]) == {GREEDY}
+    assert set(index[explored]) == set(np.flatnonzero(AVAILABLE))
 
 
-def test_each_request_has_its_own_epsilon():
+def test_a_drawn_channel_shows_the_policys_item():
+    tf.random.set_seed(14)
+    choice = explore(1.0, 1.0)
+    assert set(choice.index.numpy()) == {BEST[name] for name in ("news", "video", "radio")}
+    np.testing.assert_allclose(choice.propensity_channel, 1 / 3, rtol=1e-6)
+    np.testing.assert_allclose(choice.propensity_item, 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_each_request_has_its_own_epsilon(share):
     tf.random.set_seed(13)
-    choice = epsilon_greedy(
-        tf.zeros([2], tf.int32), tf.constant([[1, 2]] * 2), tf.constant([[True, True]] * 2), tf.constant([0.0, 1.0])
-    )
+    choice = explore([0.0, 1.0], share, np.array([True, True]), np.array(["a", "b"]), 0, {"a": 0, "b": 1})
     assert choice.explored.numpy().tolist() == [False, True]
     np.testing.assert_allclose(choice.propensity_channel, [1.0, 0.5])
     np.testing.assert_allclose(choice.propensity_item, [1.0, 1.0])
 
 
-def test_nothing_left_is_never_chosen_with_any_probability():
-    choice = epsilon_greedy(
-        tf.zeros([1], tf.int32), tf.constant([[1, 2]]), tf.constant([[False, False]]), tf.constant([1.0])
-    )
+def test_the_policy_is_not_asked_where_nothing_is_drawn():
+    def refuse(index):
+        raise AssertionError("asked")
+
+    channels, available = tf.constant([[0, 1]]), tf.constant([[True, True]])
+    for epsilon, share in ((0.0, 0.5), (1.0, 0.0)):
+        epsilon_greedy(Policy(tf.constant([0]), refuse), channels, available, tf.constant([epsilon]), share)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_no_propensity_is_above_one(share):
+    """Not even by rounding: `hrlrec prepare` would reject the row."""
+    tf.random.set_seed(15)
+    epsilon = np.linspace(0, 1, 2000)
+    for items in (1, 3, 7):
+        names, best = np.array(["a"] * items), {"a": items - 1}
+        choice = explore(epsilon, share, np.ones(items, bool), names, items - 1, best)
+        for factor in (choice.propensity_channel, choice.propensity_item):
+            assert (factor.numpy() <= 1).all() and (factor.numpy() > 0).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_nothing_left_is_never_chosen_with_any_probability(share):
+    choice = explore([1.0], share, np.array([False, False]), np.array(["a", "b"]), 0, {"a": 0, "b": 1})
     assert choice.propensity_channel.numpy().tolist() == [0.0] and choice.propensity_item.numpy().tolist() == [0.0]

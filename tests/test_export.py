@@ -1,5 +1,6 @@
 """The exported SavedModel, called as a server calls it."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import sessions
 import tensorflow as tf
 import tiny
+from scipy import stats
 from tensorflow_serving.apis import prediction_log_pb2
 
 from hrlrec_tf import export, training, verbs, warmup
@@ -167,6 +169,23 @@ def test_duplicates_are_shown_once(model):
     ranked = call(model, request([CANDIDATES[0], CANDIDATES[1], CANDIDATES[0], CANDIDATES[1]], epsilon=np.ones(1)))
     assert sorted(ranked["item_id"][0]) == [b"", b"", b"item_id0", b"item_id1"]
     np.testing.assert_allclose((ranked["propensity_channel"] * ranked["propensity_item"])[0], [0.5, 1, 0, 0])
+
+
+def test_exploration_of_channels_is_in_the_graph(model_dir):
+    """Its share comes with the model; epsilon stays the only input. Four candidates: two of news, one of each other."""
+    network, reader, _ = training.load(str(model_dir))
+    network.config = dataclasses.replace(network.config, channel_exploration=0.5)
+    rank = export._trace(export.ServingModule(network, reader).rank, export.input_specs(SPEC))
+    draws, four = 4000, request(CANDIDATES[:4], epsilon=np.full(1, 0.8))
+    dtypes = {name: spec.dtype for name, spec in export.input_specs(SPEC).items()}
+    tf.random.set_seed(4)
+    ranked = rank(**{name: tf.constant(np.repeat(four[name], draws, axis=0), dtypes[name]) for name in dtypes})
+    first, counts = np.unique(ranked["item_id"].numpy()[:, 0], return_counts=True)
+    propensity = (ranked["propensity_channel"] * ranked["propensity_item"]).numpy()[:, 0]
+    expected = np.array([propensity[ranked["item_id"][:, 0] == name][0] for name in first])
+    np.testing.assert_allclose(expected.sum(), 1.0, rtol=1e-5)
+    assert len(set(expected.round(5))) >= 3  # the policy's item, the best of another channel, any other one
+    assert stats.chisquare(counts, draws * expected / expected.sum()).pvalue > 1e-3
 
 
 def test_everything_unknown(model):

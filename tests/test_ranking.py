@@ -13,6 +13,7 @@ import tiny
 from hrlrec_tf.agents.builder import build_network
 from hrlrec_tf.candidates import Candidates, Request, as_of_counts
 from hrlrec_tf.config import preset
+from hrlrec_tf.evaluation import off_policy
 from hrlrec_tf.features import COUNTS
 from hrlrec_tf.networks.session import embed
 from hrlrec_tf.ranking import Ranker
@@ -88,14 +89,19 @@ def network(request, reader):
 
 
 @pytest.fixture
-def soften(network, monkeypatch):
+def change(network, monkeypatch):
+    """Changes settings of ranking, for one test."""
+
+    def change(**settings) -> None:
+        monkeypatch.setattr(network, "config", dataclasses.replace(network.config, **settings))
+
+    return change
+
+
+@pytest.fixture
+def soften(change):
     """Makes the network's channel constraint a soft one for one test."""
-
-    def soften(weight: float) -> None:
-        soft = dataclasses.replace(network.config, channel_constraint="soft", channel_weight=weight)
-        monkeypatch.setattr(network, "config", soft)
-
-    return soften
+    return lambda weight: change(channel_constraint="soft", channel_weight=weight)
 
 
 LISTS = [
@@ -236,12 +242,13 @@ def repeat(values, count: int):
     return tf.nest.map_structure(lambda v: tf.repeat(v, count, axis=0), values)
 
 
-@pytest.mark.parametrize("constraint", ["hard", "soft"])
-def test_propensities_of_whole_lists_are_their_frequencies(network, reader, constraint, soften):
+@pytest.mark.parametrize(("constraint", "share"), [("hard", 0.0), ("hard", 0.5), ("soft", 0.5)])
+def test_propensities_of_whole_lists_are_their_frequencies(network, reader, constraint, share, change, soften):
     """All paths of exploring without replacement: 24 lists of four candidates, one of them drawn in each of 6,000."""
     tf.random.set_seed(8)
     if constraint == "soft":
         soften(0.7)
+    change(channel_exploration=share)
     draws, epsilon = 6000, 0.6
     request, candidates = repeat(split(reader, [session(0, LISTS[0])]), draws)
     ranked = {
@@ -267,8 +274,60 @@ def test_propensities_of_whole_lists_are_their_frequencies(network, reader, cons
     np.testing.assert_allclose(ranked["explored"].mean(), epsilon, atol=0.02)
 
 
-def test_a_copy_of_a_candidate_changes_no_probability(network, reader):
+def test_logged_propensities_judge_the_greedy_policy(network, reader, change):
+    """What greedy lists earn, from lists that were explored: by importance weights of the whole prefix."""
+    tf.random.set_seed(6)
+    change(channel_exploration=0.5)
+    draws, one = 2000, split(reader, [session(0, LISTS[0])])
+    greedy = Ranker(network).rank(*one, tf.zeros([1]))["index"].numpy()[0]
+    ranked = Ranker(network).rank(*repeat(one, draws), tf.fill([draws], 0.5))
+    index, logging = ranked["index"].numpy(), (ranked["propensity_channel"] * ranked["propensity_item"]).numpy()
+    worth = np.array([[1.0, 0.2, 0.6, 0.3]]) / np.arange(1, T + 1)[:, None]  # [position, item]
+    lists = off_policy.LoggedLists(
+        reward=worth[np.arange(T), index],
+        logging=logging,
+        target=(index == greedy).astype(float),  # below another prefix it matters no more: its weight is 0
+        valid=np.ones(index.shape, bool),
+        user=np.arange(draws),
+    )
+    weights = off_policy.importance_weights(lists, "prefix")
+    found = off_policy.estimate(lists, weights, off_policy.ips(lists, weights), 100, 200, 0)
+    truth = worth[np.arange(T), greedy].sum()
+    assert found.low < truth < found.high and found.high - found.low < 0.2 * truth
+    np.testing.assert_allclose(found.mean_weight, 1, atol=0.1)
+    shown = lists.reward.sum(axis=1)
+    assert abs(shown.mean() - truth) > found.high - found.low  # the log itself says something else
+
+
+@pytest.mark.parametrize("constraint", ["hard", "soft"])
+def test_a_channel_drawn_at_random_shows_the_policys_item(network, reader, constraint, change, soften):
+    """The item nearest to the item level's action, given that channel, by a loop over candidates."""
+    tf.random.set_seed(10)
+    if constraint == "soft":
+        soften(0.7)
+    change(channel_exploration=1.0)
+    built = [session(0, names) for names in LISTS * 5]
+    request, candidates = split(reader, built)
+    ranked = Ranker(network).rank(request, candidates, tf.ones([len(built)]))
+    items = network.displayed_actions(embed(network.embedding, tiny.read(reader, *built))).numpy().astype(float)
+    shown = [tuple(name.decode() for name in names) for names in ranked["item_id"].numpy()]
+    logged = embed(network.embedding, tiny.read(reader, *(session(0, names) for names in shown)))
+    actions = network.item_level.actor(network.item_level.states(logged, network.embedding)).numpy().astype(float)
+    for b, s in enumerate(built):
+        left = list(range(T))
+        for t, index in enumerate(ranked["index"][b].numpy()):
+            inside = [i for i in left if s["channel"][i] == s["channel"][index]]
+            assert index == max(inside, key=lambda i: oracles.cosine(actions[b, t], items[b, i]))
+            channels = {s["channel"][i] for i in left}
+            np.testing.assert_allclose(ranked["propensity_channel"][b, t], 1 / len(channels), rtol=1e-5)
+            left.remove(index)
+    np.testing.assert_allclose(ranked["propensity_item"], 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_copy_of_a_candidate_changes_no_probability(network, reader, share, change):
     tf.random.set_seed(9)
+    change(channel_exploration=share)
     names = ("item_id1", "item_id3", "item_id1", "item_id1")
     draws = 3000
     request, candidates = repeat(split(reader, [session(0, names)]), draws)

@@ -16,11 +16,13 @@ from tf_agents.utils import common
 
 from hrlrec_tf import losses, retrieval
 from hrlrec_tf.agents import health
-from hrlrec_tf.agents.experience import ListExperience, experience_spec
+from hrlrec_tf.agents.experience import ListExperience, experience_spec, row_weights
 from hrlrec_tf.agents.list_networks import ListActorNetwork, ListCriticNetwork
+from hrlrec_tf.agents.update import clip_and_apply
 from hrlrec_tf.config import LossConfig, TrainingConfig
 from hrlrec_tf.networks.embeddings import Batch
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.level import Level
 from hrlrec_tf.networks.session import Embedded, embed
 
 
@@ -32,11 +34,7 @@ class LevelLosses(NamedTuple):
     cloning: tf.Tensor
     states: tf.Tensor  # [B, T, S]
     actions: tf.Tensor  # [B, T, D], with the training noise
-    q_mean: tf.Tensor
-    smallest_q_mean: tf.Tensor  # over the critics: what a TD target sees
-    return_mean: tf.Tensor
-    correlation: tf.Tensor  # of Q and the logged return over valid positions
-    dead_share: tf.Tensor  # share of valid positions whose Q is exactly 0: a ReLU critic that has died there
+    health: dict[str, tf.Tensor]  # see `health.q_health`
 
 
 class ListDdpgAgent(ddpg_agent.DdpgAgent):
@@ -134,7 +132,7 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
     def nearest_items(
         self, actions: tf.Tensor, displayed: tf.Tensor, embedded: Embedded, valid: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The displayed item of the batch nearest to each action, at the item level of the action's logged channel.
+        """The displayed item of the batch nearest to each action; of the logged channel where a level is bound to one.
 
         Args:
           actions: [B, T, D]. displayed: [B, T, D] in the actions' space. embedded: the lists. valid: [B, T].
@@ -142,7 +140,7 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         Returns:
           The items [B, T, D] and whether there is one [B, T] bool.
         """
-        channels = embedded.channels if self.level == "item" else None
+        channels = embedded.channels if self.online.constrained else None
         return retrieval.nearest_of_batch(actions, displayed, valid, channels, self._model.embedding.channels)
 
     def level_losses(
@@ -160,18 +158,14 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         actions = online.actor(states) + noise
         policy_actions = online.actor(tf.stop_gradient(states)) + noise
         returns = losses.discounted_return(self.reward(experience), losses.discounts(valid), self._loss_config.gamma)
-        dead = [losses.masked_mean(tf.cast(q_t == 0, tf.float32), valid) for q_t in q_values]
+        weights = row_weights(experience, self._loss_config.propensity_cap)
         return LevelLosses(
-            critic=tf.add_n([losses.critic_loss(q_t, target, valid) for q_t in q_values]),
+            critic=tf.add_n([losses.critic_loss(q_t, target, weights) for q_t in q_values]),
             actor=losses.actor_loss(online.critic, states, policy_actions, valid),
             cloning=losses.cloning_loss(actions, displayed, valid),
             states=states,
             actions=actions,
-            q_mean=losses.masked_mean(q_values[0], valid),
-            smallest_q_mean=tf.reduce_min(tf.stack([losses.masked_mean(q_t, valid) for q_t in q_values])),
-            return_mean=losses.masked_mean(returns, valid),
-            correlation=health.correlation(q_values[0], returns, valid),
-            dead_share=tf.reduce_max(tf.stack(dead)),
+            health=health.q_health(q_values, returns, valid),
         )
 
     def _noise(self, actions: tf.Tensor) -> tf.Tensor:
@@ -218,13 +212,3 @@ class ListDdpgAgent(ddpg_agent.DdpgAgent):
         embedded = embed(self._model.embedding, experience.observation)
         target_embedded = embed(self._target.embedding, experience.observation)
         return self.level_losses(experience, embedded, target_embedded, training)
-
-
-def clip_and_apply(
-    gradients: list, variables: list[tf.Variable], optimizer: tf.keras.optimizers.Optimizer, clip: float
-) -> tf.Tensor:
-    """Applies gradients clipped by their global norm; returns the norm before clipping. None trains nothing."""
-    pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
-    clipped, norm = tf.clip_by_global_norm([gradient for gradient, _ in pairs], clip)
-    optimizer.apply_gradients(zip(clipped, [variable for _, variable in pairs], strict=True))
-    return norm

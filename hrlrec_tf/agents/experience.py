@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from hrlrec_tf import rewards
+from hrlrec_tf import propensity, rewards
 from hrlrec_tf.config import RewardConfig
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.networks.embeddings import Batch
@@ -34,6 +34,7 @@ class ListExperience(NamedTuple):
     item_reward: tf.Tensor  # [B, T] float
     clicks: tf.Tensor  # [B, T] int
     valid: tf.Tensor  # [B, T] float; 0 for padding and rows outside the split
+    propensity: tf.Tensor  # [B, T] float; p(d_t | prefix) of what was displayed, 1 where the log has none
 
 
 def experience_spec(observation_spec: Batch, list_length: int) -> ListExperience:
@@ -48,7 +49,18 @@ def experience_spec(observation_spec: Batch, list_length: int) -> ListExperience
         item_reward=rows("item_reward"),
         clicks=rows("clicks", tf.int64),
         valid=rows("valid"),
+        propensity=rows("propensity"),
     )
+
+
+def row_weights(experience: ListExperience, cap: float) -> tf.Tensor:
+    """What each row counts in losses that are expectations over displayed items: [B, T].
+
+    Args:
+      experience: the lists.
+      cap: `losses.propensity_cap`; 0: `valid` alone.
+    """
+    return experience.valid * propensity.capped_weights(experience.propensity, cap) if cap else experience.valid
 
 
 class RewardModel:
@@ -95,4 +107,5 @@ class RewardModel:
             item_reward=rewards.item_reward(factors, weights, self._config.biases, self._config.combine),
             clicks=batch["clicks"],
             valid=batch["weight"],
+            propensity=batch["propensity_channel"] * batch["propensity_item"],
         )

@@ -14,7 +14,7 @@ import tensorflow as tf
 from hrlrec_tf.config import Config
 from hrlrec_tf.errors import TrainingError
 from hrlrec_tf.losses import masked_mean
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.list_network import ListNetwork
 
 DEAD_WINDOW = 100  # batches over which a critic must be dead to stop training
 _DEAD_SHARE = 0.99  # of a dead critic's outputs
@@ -30,11 +30,11 @@ _LOSSES = {
 }
 
 
-def gradient_norms(network: HrlRecNetwork, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> dict:
+def gradient_norms(network: ListNetwork, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> dict:
     """Norm of the gradient of each part's weights, before clipping: name -> scalar.
 
     Args:
-      network: both levels.
+      network: all levels.
       gradients: of `network.trainable_variables`, in their order; None where a loss does not reach.
     """
     slopes = {
@@ -42,12 +42,7 @@ def gradient_norms(network: HrlRecNetwork, gradients: Sequence[tf.Tensor | tf.In
         for variable, gradient in zip(network.trainable_variables, gradients, strict=True)
         if gradient is not None
     }
-    parts = {}
-    for name, level in network.levels.items():
-        parts[f"{name}_encoder"] = level.encoder.trainable_variables + level.cumulative.trainable_variables
-        parts[f"{name}_actor"] = level.actor.trainable_variables
-        parts[f"{name}_critic"] = [each for critic in level.critics for each in critic.trainable_variables]
-        parts[f"{name}_click_head"] = level.click_head.trainable_variables
+    parts = {f"{name}_{part}": own for name, level in network.levels.items() for part, own in level.parts.items()}
     parts["items"] = network.embedding.items.trainable_variables
     own = {variable.ref() for variable in parts["items"]}
     parts["tables"] = [each for each in network.embedding.trainable_variables if each.ref() not in own]
@@ -57,6 +52,26 @@ def gradient_norms(network: HrlRecNetwork, gradients: Sequence[tf.Tensor | tf.In
 def _norm(slopes: Mapping, variables: Sequence[tf.Variable]) -> tf.Tensor:
     reached = [slopes[variable.ref()] for variable in variables if variable.ref() in slopes]
     return tf.linalg.global_norm(reached) if reached else tf.constant(0.0)
+
+
+def q_health(q_values: Sequence[tf.Tensor], returns: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
+    """How a level's values compare with what was earned, as docs/metrics.md defines each: name -> scalar.
+
+    Args:
+      q_values: of the displayed items, [B, T] by each critic; the first one is the level's Q.
+      returns: [B, T] logged. valid: [B, T].
+    """
+    means = [masked_mean(q_t, valid) for q_t in q_values]
+    dead = [masked_mean(tf.cast(q_t == 0, tf.float32), valid) for q_t in q_values]
+    return_mean = masked_mean(returns, valid)
+    return {
+        "q_mean": means[0],
+        "smallest_q_mean": tf.reduce_min(tf.stack(means)),  # what a TD target sees
+        "return_mean": return_mean,
+        "overestimation": means[0] - return_mean,
+        "q_return_correlation": correlation(q_values[0], returns, valid),
+        "dead_share": tf.reduce_max(tf.stack(dead)),  # Q is exactly 0 where a ReLU critic has died
+    }
 
 
 def correlation(one: tf.Tensor, other: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

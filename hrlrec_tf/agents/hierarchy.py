@@ -5,12 +5,11 @@ from typing import NamedTuple
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 from tf_agents.policies import tf_policy
-from tf_agents.utils import common
 
-from hrlrec_tf import losses
-from hrlrec_tf.agents import health
-from hrlrec_tf.agents.ddpg import ListDdpgAgent, clip_and_apply
-from hrlrec_tf.agents.experience import ListExperience, experience_spec
+from hrlrec_tf import losses, propensity
+from hrlrec_tf.agents.ddpg import ListDdpgAgent
+from hrlrec_tf.agents.experience import ListExperience, experience_spec, row_weights
+from hrlrec_tf.agents.update import Followers
 from hrlrec_tf.config import Config
 from hrlrec_tf.networks.embeddings import Batch
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
@@ -34,10 +33,10 @@ class _Parts(NamedTuple):
 
 
 class HrlRecAgent(tf_agent.TFAgent):
-    """Composes the two levels' DDPG agents.
+    """Composes the DDPG agents of a network's levels: of two, or of the only one of flat DDPG.
 
     One optimizer minimises L = 5 L_channel + 5 L_item + L_ctr + L_similarity (eq. 18). The actors' -Q part of L_channel
-    and L_item takes part in every `actor_period`-th batch only; its gradient reaches nothing but the actors. Both
+    and L_item takes part in every `actor_period`-th batch only; its gradient reaches nothing but the actors. All
     levels' targets follow together.
 
     Args:
@@ -62,10 +61,11 @@ class HrlRecAgent(tf_agent.TFAgent):
             level: ListDdpgAgent(
                 level, model, target, observation_spec, config.losses, config.training, train_step_counter
             )
-            for level in ("channel", "item")
+            for level in model.levels
         }
         self.optimizer = tf.keras.optimizers.Adam(config.training.learning_rate)
         self.optimizer.build(model.trainable_variables)
+        self._followers = Followers(model, target, config.training, train_step_counter)
         greedy, collect = policies
         super().__init__(
             time_step_spec=greedy.time_step_spec,
@@ -80,10 +80,12 @@ class HrlRecAgent(tf_agent.TFAgent):
 
     def _initialize(self) -> None:
         """Sets the targets equal to the online networks."""
-        self._follow(tau=1.0)
+        self._followers.start()
 
-    def _follow(self, tau: float) -> tf.Operation:
-        return common.soft_variables_update(self.model.variables, self.target.variables, tau)
+    @property
+    def generators(self) -> dict[str, tf.random.Generator]:
+        """Random state beside the networks', for checkpoints: each level's action noise."""
+        return {name: level.noise for name, level in self.levels.items()}
 
     def _loss(self, experience: ListExperience, weights: None = None, training: bool = False) -> tf_agent.LossInfo:
         parts = self._parts(experience, training)
@@ -92,29 +94,24 @@ class HrlRecAgent(tf_agent.TFAgent):
     def _train(self, experience: ListExperience, weights: None = None) -> tf_agent.LossInfo:
         with tf.GradientTape() as tape:
             parts = self._parts(experience, training=True)
-            trained = parts.every_batch + self.levels["channel"].actor_due() * parts.actors
-        variables, clip = self.model.trainable_variables, self._config.training.gradient_clip
-        gradients = tape.gradient(trained, variables)
-        norms = health.gradient_norms(self.model, gradients)
-        norms["gradient_norm"] = clip_and_apply(gradients, variables, self.optimizer, clip)
-        self.train_step_counter.assign_add(1)
-        # By the step counter, which a checkpoint keeps, so that a resumed run follows at the same batches.
-        due = self.train_step_counter % self._config.training.target_period == 0
-        tf.cond(due, lambda: self._follow(self._config.training.target_tau), tf.no_op)
+            trained = parts.every_batch + self.levels["item"].actor_due() * parts.actors
+        norms = self._followers.step(tape.gradient(trained, self.model.trainable_variables), self.optimizer)
         return tf_agent.LossInfo(parts.every_batch + parts.actors, HrlRecInfo({**parts.metrics, **norms}))
 
     def _parts(self, experience: ListExperience, training: bool) -> _Parts:
         weights = self._config.losses
         embedded = embed(self.model.embedding, experience.observation)
         target_embedded = embed(self.target.embedding, experience.observation)
-        every_batch, actors, metrics = tf.constant(0.0), tf.constant(0.0), dict[str, tf.Tensor]()
+        of_rows = row_weights(experience, weights.propensity_cap)
+        metrics = self._weight_metrics(experience, of_rows)
+        every_batch, actors = tf.constant(0.0), tf.constant(0.0)
         for level, agent in self.levels.items():
             parts = agent.level_losses(experience, embedded, target_embedded, training)
             head = self.model.levels[level].click_head
             logits = head(parts.actions, embedded.items, parts.states)
-            click = losses.click_loss(logits, experience.clicks, experience.valid)
+            click = losses.click_loss(logits, experience.clicks, of_rows)
             action_logits = head.action_logits(parts.actions, embedded.items)
-            action_click = losses.click_loss(action_logits, experience.clicks, experience.valid)
+            action_click = losses.click_loss(action_logits, experience.clicks, of_rows)
             similarity, nearest = self._similarity(level, parts.actions, embedded, experience.valid)
             scalars = {
                 "critic_loss": parts.critic,
@@ -124,20 +121,28 @@ class HrlRecAgent(tf_agent.TFAgent):
                 "similarity_loss": similarity,
                 "cloning_loss": parts.cloning,
                 "nearest_item_distance": 1 - nearest,
-                "q_mean": parts.q_mean,
-                "smallest_q_mean": parts.smallest_q_mean,
-                "return_mean": parts.return_mean,
-                "overestimation": parts.q_mean - parts.return_mean,
-                "q_return_correlation": parts.correlation,
-                "dead_share": parts.dead_share,
+                **parts.health,
             }
             metrics |= {f"{level}_{name}": value for name, value in scalars.items()}
             every_batch += self._level_weight(level) * parts.critic + weights.behaviour_cloning * parts.cloning
             every_batch += weights.ctr * click + weights.action_ctr * action_click + weights.similarity * similarity
             actors += self._level_weight(level) * weights.beta * parts.actor
-        every_batch += self._config.training.embedding_l2 * self._embedding_norm(embedded, experience.valid)
+        every_batch += self._config.training.embedding_l2 * losses.embedding_norm(
+            embedded.items, embedded.profile, experience.valid
+        )
         pool = tf.reduce_sum(tf.cast(experience.valid > 0, tf.float32))
         return _Parts(every_batch, actors, {**metrics, "loss": every_batch + actors, "similarity_pool": pool})
+
+    def _weight_metrics(self, experience: ListExperience, weights: tf.Tensor) -> Metrics:
+        """How much of the batch is left by its rows' weights [B, T]; nothing where they are not weighted."""
+        cap = self._config.losses.propensity_cap
+        if not cap:
+            return {}
+        capped = tf.cast(experience.propensity * cap < 1, tf.float32)
+        return {
+            "effective_sample_size": propensity.effective_sample_size(weights),
+            "capped_share": losses.masked_mean(capped, experience.valid),
+        }
 
     def _level_weight(self, level: str) -> float:
         return getattr(self._config.losses, level)
@@ -149,8 +154,3 @@ class HrlRecAgent(tf_agent.TFAgent):
         displayed = self.model.displayed_actions(embedded)
         nearest, found = self.levels[level].nearest_items(actions, displayed, embedded, valid)
         return losses.similarity_loss(actions, nearest, valid * tf.cast(found, tf.float32))
-
-    def _embedding_norm(self, embedded: Embedded, valid: tf.Tensor) -> tf.Tensor:
-        """Mean squared length of the displayed items' and the users' embeddings."""
-        items = losses.masked_mean(tf.reduce_sum(tf.square(embedded.items), axis=-1), valid)
-        return items + tf.reduce_mean(tf.reduce_sum(tf.square(embedded.profile), axis=-1))

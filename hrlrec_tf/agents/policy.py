@@ -19,7 +19,7 @@ _TEXT = "_text"  # the string behind an id
 
 
 class RankingPolicy(tf_policy.TFPolicy):
-    """Ranks candidates; `epsilon` above 0 explores (Sec. 3.5).
+    """Ranks candidates as the trained networks would; `ExploringPolicy` wraps it.
 
     Observation: transformed request, history and profile features, `candidate_*` item features [N], and the strings
     `candidate_item_id_text`, `candidate_channel_text`, `candidate_tags_text`, `profile_channel_text`,
@@ -28,11 +28,10 @@ class RankingPolicy(tf_policy.TFPolicy):
 
     Args:
       ranker: on the trained networks.
-      epsilon: share of positions drawn at random.
     """
 
-    def __init__(self, ranker: Ranker, epsilon: float = 0.0) -> None:
-        self._ranker, self._epsilon = ranker, epsilon
+    def __init__(self, ranker: Ranker) -> None:
+        self._ranker = ranker
         spec = ranker.network.spec
         length = spec.list_length
         action_spec = tensor_spec.BoundedTensorSpec([length], tf.int32, -1, 1 << 30, "index")
@@ -45,23 +44,43 @@ class RankingPolicy(tf_policy.TFPolicy):
         # A policy's variables are those it tracks. The layers stay out, for saving would trace each of them again.
         self._weights = ranker.network.variables
 
-    def _action(self, time_step: ts.TimeStep, policy_state: Any, seed: Any) -> policy_step.PolicyStep:
+    def rank(self, time_step: ts.TimeStep, policy_state: Any, epsilon: float) -> policy_step.PolicyStep:
+        """The lists, with a share `epsilon` of positions drawn at random: a position's draw depends on those above."""
         observation = time_step.observation
         rows = {name: observation[features.CANDIDATE + name] for name in self._ranker.network.spec.item}
         candidates = Candidates(
             rows, *(observation[features.CANDIDATE + name + _TEXT] for name in ("item_id", "channel", "tags"))
         )
         request = Request(observation, observation["profile_channel" + _TEXT], observation["profile_tag" + _TEXT])
-        epsilon = tf.fill(tf.shape(observation["timestamp"]), self._epsilon)
-        ranked = self._ranker.rank(request, candidates, epsilon)
+        ranked = self._ranker.rank(request, candidates, tf.fill(tf.shape(observation["timestamp"]), epsilon))
         return policy_step.PolicyStep(ranked.pop("index"), policy_state, ranked)
+
+    def _action(self, time_step: ts.TimeStep, policy_state: Any, seed: Any) -> policy_step.PolicyStep:
+        return self.rank(time_step, policy_state, 0.0)
 
     def _distribution(self, time_step: ts.TimeStep, policy_state: Any) -> policy_step.PolicyStep:
         """The greedy list with certainty, as TF-Agents' GreedyPolicy asks for it."""
-        if self._epsilon:
-            raise NotImplementedError("an exploring policy yields lists and their propensities; use action")
         step = self._action(time_step, policy_state, None)
         return step._replace(action=tfp.distributions.Deterministic(step.action))
+
+
+class ExploringPolicy(tf_policy.TFPolicy):
+    """Explores around a ranking policy (Sec. 3.5, `exploration.epsilon_greedy`).
+
+    Args:
+      policy: which is wrapped; observation, action and info are its own.
+      epsilon: share of positions drawn at random.
+    """
+
+    def __init__(self, policy: RankingPolicy, epsilon: float) -> None:
+        super().__init__(policy.time_step_spec, policy.action_spec, info_spec=policy.info_spec, name="exploring_policy")
+        self._policy, self._epsilon = policy, epsilon
+
+    def _action(self, time_step: ts.TimeStep, policy_state: Any, seed: Any) -> policy_step.PolicyStep:
+        return self._policy.rank(time_step, policy_state, self._epsilon)
+
+    def _distribution(self, time_step: ts.TimeStep, policy_state: Any) -> policy_step.PolicyStep:
+        raise NotImplementedError("an exploring policy yields lists and their propensities; use action")
 
 
 def as_time_step(observation: dict[str, tf.Tensor]) -> ts.TimeStep:

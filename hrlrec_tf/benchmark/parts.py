@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from hrlrec_tf.agents.ddpg import clip_and_apply
+from hrlrec_tf.agents.update import clip_and_apply
 from hrlrec_tf.benchmark.steps import TrainingStep
 from hrlrec_tf.networks.session import embed
 

@@ -10,7 +10,8 @@ from hrlrec_tf.agents.experience import ListExperience, RewardModel
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.benchmark.plain_keras import PlainStateEncoder
 from hrlrec_tf.benchmark.workload import CHANNELS, Workload, random_batch
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.level import Level
 
 
 class PlainLevel(Level):

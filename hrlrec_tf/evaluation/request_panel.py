@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from hrlrec_tf import features
+from hrlrec_tf import features, models
 from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.data.input import SessionReader, as_sparse, session_records
 from hrlrec_tf.data.requests import Catalogue
 from hrlrec_tf.evaluation.panel import PanelStatistics, panel_statistics
 from hrlrec_tf.features import FeatureSpec
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
-from hrlrec_tf.ranking import Ranker
+from hrlrec_tf.networks.list_network import ListNetwork
 
 PANEL_SIZE = 200  # requests
 _CATALOGUE_LISTS = 20_000  # read to find the candidates
@@ -25,7 +24,7 @@ class RequestPanel:
     (`Catalogue.candidates`).
 
     Args:
-      network: both levels.
+      network: of HRL-Rec or an RL competitor.
       reader: of the sessions.
       files: session files; at least one session.
       seed: of the draw.
@@ -33,14 +32,14 @@ class RequestPanel:
     """
 
     def __init__(
-        self, network: HrlRecNetwork, reader: SessionReader, files: Sequence[str], seed: int, size: int = PANEL_SIZE
+        self, network: ListNetwork, reader: SessionReader, files: Sequence[str], seed: int, size: int = PANEL_SIZE
     ) -> None:
         examples = next(iter(session_records(files, seed).batch(size)))
         raw = reader.parse(examples)
         self._users = [user.decode("utf-8") for user in raw["user_id"].numpy()]
         rows = _candidate_rows(Catalogue.from_files(files, reader.spec, _CATALOGUE_LISTS), reader.spec)
         self._request, self._candidates = _observe(reader, raw, rows)
-        ranker = Ranker(network)
+        ranker = models.ranker(network)
         epsilon = tf.zeros([len(self._users)])
         self._rank = tf.function(lambda request, candidates: ranker.rank(request, candidates, epsilon), autograph=False)
 

@@ -11,7 +11,7 @@ from hrlrec_tf.config import Config, NetworkConfig
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.experiments.exhibit import Exhibit, Row, hrl_rec
 from hrlrec_tf.features import FeatureSpec
-from hrlrec_tf.networks.hrl_rec import history_rows
+from hrlrec_tf.networks.list_network import history_rows
 
 GAMMAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 LENGTHS = (5, 10, 20, 30, 40, 50, 60, 80, 100)

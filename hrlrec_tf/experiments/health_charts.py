@@ -29,7 +29,7 @@ _VALUES = {
 
 
 def health_charts(records: Sequence[Mapping[str, Any]], prefix: str = "") -> list[Chart]:
-    """Values, gradients and the panel's lists, by epoch.
+    """Values, weights of rows if there are any, gradients and the panel's lists, by epoch.
 
     Args:
       records: lines of a model folder's `metrics.jsonl`.
@@ -37,6 +37,7 @@ def health_charts(records: Sequence[Mapping[str, Any]], prefix: str = "") -> lis
     """
     return [
         *_value_charts(of_split(records, "train"), prefix),
+        *_weight_charts(of_split(records, "train"), prefix),
         *_gradient_charts(of_split(records, "train"), prefix),
         *_panel_charts(of_split(records, "panel"), prefix),
     ]
@@ -55,6 +56,18 @@ def _value_charts(train: Sequence[Mapping[str, Any]], prefix: str) -> list[Chart
         )
         for metric, (title, caption) in _VALUES.items()
     ]
+
+
+def _weight_charts(train: Sequence[Mapping[str, Any]], prefix: str) -> list[Chart]:
+    """Of a run with `losses.propensity_cap`."""
+    metric, title = "effective_sample_size", "Effective sample size"
+    if not any(metric in record for record in train):
+        return []
+    caption = (
+        "Rows of equal weight that tell as much as a batch weighted by inverse propensity; far below, a few decide."
+    )
+    lines = _lines({"effective rows": metric, "rows of a batch": "similarity_pool"})
+    return [curve(f"{prefix}{metric}", title, caption, train, lines)]
 
 
 def _gradient_charts(train: Sequence[Mapping[str, Any]], prefix: str) -> list[Chart]:

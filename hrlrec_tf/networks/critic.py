@@ -46,16 +46,28 @@ class Critic(tf.keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, states: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-        states, actions = tf.cast(states, self.variable_dtype), tf.cast(actions, self.variable_dtype)
         if actions.shape[-1] not in (None, self.action_dim):
             raise ConfigError(
                 f"Critic: the last dimension of actions must be action_dim {self.action_dim}, got "
                 f"{actions.shape[-1]}; build the critic with action_dim={actions.shape[-1]}"
             )
-        value = tf.squeeze(self.state_weights(states) + self.action_weights(actions), axis=-1)
-        if self.form == "interaction":
-            value += tf.reduce_sum(self.interaction(states) * actions, axis=-1)
-        return _HEADS[self.head](value)
+        return self.end(self.value(states) + self.advantage(states, actions))
+
+    def value(self, states: tf.Tensor) -> tf.Tensor:
+        """w1.s + b, what a state is worth whatever is done in it: [...]."""
+        return tf.squeeze(self.state_weights(tf.cast(states, self.variable_dtype)), axis=-1)
+
+    def advantage(self, states: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        """What an action adds: w2.a, and a.(W s) with form `interaction`: [...]."""
+        states, actions = tf.cast(states, self.variable_dtype), tf.cast(actions, self.variable_dtype)
+        advantage = tf.squeeze(self.action_weights(actions), axis=-1)
+        if self.form == "linear":
+            return advantage
+        return advantage + tf.reduce_sum(self.interaction(states) * actions, axis=-1)
+
+    def end(self, values: tf.Tensor) -> tf.Tensor:
+        """The head: Q of the sum of value and advantage."""
+        return _HEADS[self.head](values)
 
     def start_at(self, mean_return: float) -> None:
         """Sets the bias so that Q starts at the mean logged return; a ReLU that starts below 0 never learns."""

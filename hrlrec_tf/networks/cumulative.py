@@ -66,6 +66,7 @@ class CumulativePath(tf.keras.layers.Layer):
 
     Args:
       dim: size of the result.
+      activation: Keras' name of the function that ends it.
 
     Call:
       profile: of the user. placed: [B, T, ...]. context: [B, T, D], field (b) of the position.
@@ -76,11 +77,11 @@ class CumulativePath(tf.keras.layers.Layer):
       ConfigError: dim is no size.
     """
 
-    def __init__(self, dim: int = 32, **kwargs: Any) -> None:
+    def __init__(self, dim: int = 32, activation: str = "tanh", **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         check_size("CumulativePath", "dim", dim)
-        self.dim = dim
-        self.dense = tf.keras.layers.Dense(dim, activation="tanh", dtype=self.dtype_policy, name="dense")
+        self.dim, self.activation = dim, activation
+        self.dense = tf.keras.layers.Dense(dim, activation=activation, dtype=self.dtype_policy, name="dense")
 
     def call(
         self, profile: Profile, placed: Placed, context: tf.Tensor, constraint: tf.Tensor | None = None
@@ -99,7 +100,7 @@ class CumulativePath(tf.keras.layers.Layer):
         return self.dense(tf.concat([tf.cast(part, self.compute_dtype) for part in parts], axis=-1))
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "dim": self.dim}
+        return {**super().get_config(), "dim": self.dim, "activation": self.activation}
 
 
 def _counts(impressions: tf.Tensor, clicks: tf.Tensor) -> list[tf.Tensor]:

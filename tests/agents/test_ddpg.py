@@ -181,22 +181,22 @@ def test_health(agent, experience):
         np.array(oracles.discounted_returns(row, inside, GAMMA))[inside > 0].sum()
         for row, inside in zip(agent.reward(experience).numpy(), valid)
     ]
-    np.testing.assert_allclose(parts.return_mean, sum(returns) / valid.sum(), rtol=1e-4)
+    np.testing.assert_allclose(parts.health["return_mean"], sum(returns) / valid.sum(), rtol=1e-4)
     follower = embedded(agent, experience)[1]
     q = agent.online.critic(states(agent, experience), agent._target.displayed_actions(follower)).numpy()
-    np.testing.assert_allclose(parts.q_mean, (q * valid).sum() / valid.sum(), rtol=1e-4)
+    np.testing.assert_allclose(parts.health["q_mean"], (q * valid).sum() / valid.sum(), rtol=1e-4)
     every = np.concatenate(
         [oracles.discounted_returns(row, inside, GAMMA) for row, inside in zip(agent.reward(experience).numpy(), valid)]
     )
     pairs = q.reshape(-1)[valid.reshape(-1) > 0], every[valid.reshape(-1) > 0]
-    np.testing.assert_allclose(parts.correlation, np.corrcoef(*pairs)[0, 1], rtol=1e-3)
-    assert parts.dead_share == 0
+    np.testing.assert_allclose(parts.health["q_return_correlation"], np.corrcoef(*pairs)[0, 1], rtol=1e-3)
+    assert parts.health["dead_share"] == 0
 
 
 def test_dead_share_of_a_dead_critic(make_agent, experience, level):
     agent = make_agent("network.critic_head=relu").levels[level]
     agent.online.critic.start_at(-100.0)
-    assert level_losses(agent, experience).dead_share == 1
+    assert level_losses(agent, experience).health["dead_share"] == 1
 
 
 def test_noise_joins_actions_in_training_only(make_agent, experience, level):

@@ -48,6 +48,8 @@ def test_unknown_channels_have_the_common_weights(reader):
             "channel": np.array([[channel]]),
             "dwell_seconds": np.zeros((1, 1), np.float32),
             "weight": np.ones((1, 1)),
+            "propensity_channel": np.ones((1, 1)),
+            "propensity_item": np.ones((1, 1)),
         }
         reward = model.experience(batch).item_reward
         np.testing.assert_allclose(
@@ -60,6 +62,7 @@ def test_observation_is_the_session_without_its_feedback(reader, batch):
     assert set(experience.observation) == set(batch) - set(FEEDBACK) == set(session_observation_spec(reader.spec))
     np.testing.assert_array_equal(experience.valid, batch["weight"])
     np.testing.assert_array_equal(experience.clicks, batch["clicks"])
+    np.testing.assert_array_equal(experience.propensity, batch["propensity_channel"] * batch["propensity_item"])
 
 
 def test_weights_for_a_channel_that_no_row_has_are_refused(reader):

@@ -20,6 +20,14 @@ def test_both_levels_by_epoch():
     assert chart.rows == [("1", "0.2500", "-0.5000"), ("2", "0.1250", "0.0000")]
 
 
+def test_effective_sample_size_of_a_run_with_weights():
+    weighted = [{**record, "effective_sample_size": 40.0, "similarity_pool": 160.0} for record in TRAIN]
+    chart = by_title(weighted)["Effective sample size"]
+    assert chart.columns == ("epoch", "effective rows", "rows of a batch")
+    assert chart.rows == [("1", "40.0000", "160.0000"), ("2", "40.0000", "160.0000")]
+    assert "Effective sample size" not in by_title(TRAIN)
+
+
 def test_gradients_are_drawn_in_powers_of_ten_and_zero_is_left_out():
     chart = by_title(TRAIN)["Gradients, shared tables"]
     assert chart.rows == [("1", "–", "–", "8.0000"), ("2", "–", "–", "0.0000")]

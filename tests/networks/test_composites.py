@@ -10,7 +10,8 @@ from hrlrec_tf.agents.builder import build_network
 from hrlrec_tf.config import preset
 from hrlrec_tf.features import FeatureSpec, Kind
 from hrlrec_tf.networks.embeddings import SessionEmbedding
-from hrlrec_tf.networks.hrl_rec import HrlRecNetwork, Level
+from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.level import Level
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ MODELS = ("examination", "cascade")
 
 def feed_of(model, **values):
     strong = {"abandonment": 0.4, "channel_fatigue": 0.2, "tag_fatigue": 0.3, "cascade_repeat": 0.2}
-    return Feed.create(WorldConfig(users=40, items=120, click_model=model, click_intercept=-1.0, **{**strong, **values}))
+    return Feed.create(
+        WorldConfig(users=40, items=120, click_model=model, click_intercept=-1.0, **{**strong, **values})
+    )
 
 
 def scalar_probabilities(feed, requests, row, items):

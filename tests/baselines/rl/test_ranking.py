@@ -1,0 +1,130 @@
+"""Lists of one-level networks: chosen by preference among all candidates, whatever their order."""
+
+import types
+
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+import tiny
+from test_ranking import ITEMS, LISTS, T, session, split
+
+from hrlrec_tf import models
+from hrlrec_tf.baselines.rl.networks import FlatLevel
+from hrlrec_tf.baselines.rl.ranking import FlatRanker
+from hrlrec_tf.candidates import Candidates
+from hrlrec_tf.networks.session import embed
+from hrlrec_tf.ranking import OUTPUTS, Ranker
+
+from .conftest import FLAT
+
+BUILT = [session(number, names) for number, names in enumerate(LISTS)]
+
+
+@pytest.fixture(scope="module", params=FLAT)
+def network(request, make_agent):
+    network = make_agent(request.param).model
+    if "dueling" in request.param:
+        network.item_level.critic.remember(tf.range(8.0) / 8, 1.0)
+    return network
+
+
+@pytest.fixture(scope="module")
+def greedy(network, reader) -> dict[str, np.ndarray]:
+    """The lists that a network ranks greedily."""
+    return rank(network, *split(reader, BUILT))
+
+
+def rank(network, request, candidates, epsilon: float = 0.0) -> dict[str, np.ndarray]:
+    ranked = models.ranker(network).rank(request, candidates, tf.fill(tf.shape(candidates.item_id)[:1], epsilon))
+    assert {name: values.dtype for name, values in ranked.items()} == OUTPUTS
+    return {name: values.numpy() for name, values in ranked.items()}
+
+
+def names_of(ranked: dict[str, np.ndarray]) -> list[tuple[str, ...]]:
+    return [tuple(name.decode() for name in names) for names in ranked["item_id"]]
+
+
+def permuted(candidates: Candidates, order: list[int]) -> Candidates:
+    return tf.nest.map_structure(lambda values: tf.gather(values, order, axis=1), candidates)
+
+
+def test_who_ranks():
+    for levels, kind in ((("item",), FlatRanker), (("channel", "item"), Ranker)):
+        assert type(models.ranker(types.SimpleNamespace(levels=dict.fromkeys(levels)))) is kind
+
+
+def test_carried_states_are_those_of_training(network, reader):
+    embedded = embed(network.embedding, tiny.read(reader, *BUILT))
+    request, candidates = split(reader, BUILT)
+    ranker, level = models.ranker(network), network.item_level
+    encoded = ranker._encode(request, candidates)
+    prefix = ranker._start(request, encoded, candidates)
+    logged = level.states(embedded, network.embedding)
+    for t in range(T):
+        carried = ranker._state(level, tf.constant(t + 1), request, encoded, prefix)
+        np.testing.assert_allclose(carried, logged[:, t], atol=2e-5, err_msg=str(t))
+        prefix = ranker._advance(tf.constant(t + 1), request, candidates, encoded, prefix, tf.fill([len(LISTS)], t))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1.0])
+def test_what_rank_reports_is_what_evaluation_would_score(network, reader, epsilon, greedy):
+    ranked = rank(network, *split(reader, BUILT), epsilon) if epsilon else greedy
+    shown = names_of(ranked)
+    assert [sorted(names) for names in shown] == [sorted(names) for names in LISTS]  # nothing twice, nothing lost
+    scored = network(tiny.read(reader, *(session(number, names) for number, names in enumerate(shown))))
+    for name, values in scored.items():
+        np.testing.assert_allclose(ranked[name], values, atol=2e-5, err_msg=name)
+    assert (ranked["q_channel"] == 0).all() and ranked["explored"].min() == ranked["explored"].max() == epsilon
+
+
+def test_the_greedy_choice(network, reader, greedy):
+    """The largest Q, or for DDPG the nearest to the action, of all channels' candidates, by a loop."""
+    level, places = network.item_level, {}
+    ddpg = isinstance(level, FlatLevel)
+    for b, names in enumerate(LISTS[:2]):
+        shown, left = names_of(greedy)[b], list(names)
+        for t in range(T):
+            places[b, t] = [(*shown[:t], name) for name in left]
+            left.remove(shown[t])
+    batch = tiny.read(reader, *(session(b, names) for (b, _), lists in places.items() for names in lists))
+    rows, q_item = embed(network.embedding, batch), network(batch)["q_item"].numpy()
+    actions = level.actor(level.states(rows, network.embedding)).numpy().astype(float) if ddpg else None
+    items, first = network.displayed_actions(rows).numpy().astype(float), 0
+    for (b, t), lists in places.items():
+        of = slice(first, first + len(lists))
+        preferences = q_item[of, t]
+        if ddpg:
+            preferences = [oracles.cosine(*pair) for pair in zip(actions[of, t], items[of, t])]
+        assert lists[int(np.argmax(preferences))][t] == names_of(greedy)[b][t]
+        first += len(lists)
+    assert len({ITEMS[name][0] for name in names_of(greedy)[0]}) > 1
+
+
+def test_the_order_of_the_candidates_changes_nothing(network, reader, greedy):
+    request, candidates = split(reader, BUILT)
+    order = [2, 0, 3, 1]
+    after = rank(network, request, permuted(candidates, order))
+    assert names_of(after) == names_of(greedy)
+    np.testing.assert_array_equal(np.array(order)[after["index"]], greedy["index"])
+    for name in ("q_item", "click_probability"):
+        np.testing.assert_allclose(after[name], greedy[name], atol=1e-5)
+
+
+def test_padding_and_copies_are_never_shown(network, reader):
+    built = session(0, ("item_id1", "item_id3", "item_id1", "d"))
+    built["item_id"][1] = ""
+    ranked = rank(network, *split(reader, [built]))
+    assert sorted(names_of(ranked)[0]) == ["", "", "d", "item_id1"]
+    assert names_of(ranked)[0][2:] == ("", "") and (ranked["index"][0, 2:] == -1).all()
+    assert all(ranked[name][0, 2:].max() == 0 for name in ("click_probability", "q_item", "propensity_item"))
+
+
+def test_score_is_the_first_positions(network, reader):
+    scores = models.ranker(network).score(*split(reader, BUILT))
+    alone = [session(number, (name,)) for number, names in enumerate(LISTS) for name in names]
+    first = network(tiny.read(reader, *alone))["click_probability"][:, 0]
+    np.testing.assert_allclose(tf.reshape(scores, [-1]), first, atol=2e-5)
+    padded = session(0, LISTS[0])
+    padded["item_id"][1] = ""
+    assert models.ranker(network).score(*split(reader, [padded])).numpy()[0, 1] == 0
