@@ -7,7 +7,8 @@ moves by what its statistic missed. A trial's luck is keyed, so that rounds diff
 | parameter | moved by |
 |---|---|
 | click_intercept, channel_intercepts | log-odds of the channel's click rate |
-| position_decay, abandonment | log click rate by position, by least squares on -log t and -(t - 1) |
+| position_decay, abandonment, channel_fatigue, tag_fatigue | log click rate by position, by bounded least squares on
+-log t and -(t - 1); both fatigues shrink in step, never grow |
 | policy_channels | log share of the impressions |
 | dwell_scales | ratio of median dwell times of clicked rows |
 | activity_spread | ratio of the standard deviations of log lists per user |
@@ -15,15 +16,15 @@ moves by what its statistic missed. A trial's luck is keyed, so that rounds diff
 | users, items, channel_shares | how many users, and items of each channel, occur; in the first rounds only, because a
 new size is a new draw of the world |
 
-Nothing here looks at tastes, tags, fatigue, satisfaction or new items: a log does not say them without a model, so
-they stay what the world to start from says.
+Positions speak for the click model `examination` alone. Nothing here looks at tastes, tags, satisfaction or new items:
+a log does not say them without a model, so they stay what the world to start from says.
 """
 
 import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from hrlrec_tf.simulator import fit_start, log_profile, log_rows
 from hrlrec_tf.simulator.config import WorldConfig
@@ -34,12 +35,13 @@ from hrlrec_tf.simulator.policy import LoggingPolicy
 from hrlrec_tf.simulator.state import UserStates
 from hrlrec_tf.simulator.traffic import Fixed
 
-SIZE_ROUNDS, ROUNDS = 4, 9
+SIZE_ROUNDS, ROUNDS = 3, 6
 _TRIAL_LISTS, _TRIAL_DAYS = 15_000, 28  # of a trial at most
 _MOST_HIDDEN = 2.0  # users or items of the world per one that occurs in the log
 _POLICY_STEP = 0.35  # of policy_channels per unit of log share: about what the best 1 % of many scores make of it
 # Standard deviations around the start that a position effect may have before the data must speak for it.
-_DECAY_SPREAD, _ABANDONMENT_SPREAD = 0.5, 0.05
+_DECAY_SPREAD, _ABANDONMENT_SPREAD, _FATIGUE_SPREAD = 0.5, 0.05, 0.5  # the last of the start's fatigue
+_FATIGUE_SLOPE = 0.1  # what a whole fatigue takes from the log click rate per position, about
 
 
 def fit(log: LogProfile, start: WorldConfig, told: Callable[[], object] = lambda: None) -> WorldConfig:
@@ -68,25 +70,26 @@ def fit(log: LogProfile, start: WorldConfig, told: Callable[[], object] = lambda
 
 
 def measure_trial(config: WorldConfig) -> LogProfile:
-    """What a log of a world is like, or of a smaller one: fewer users, each as busy, in fewer days."""
+    """What a log of a world is like, or of a smaller one: fewer users, each as busy, in some of the days."""
     days = min(config.days, _TRIAL_DAYS)
     lists = config.requests_per_day * config.days
     share = min(1.0, _TRIAL_LISTS / lists)
     users, requests = max(round(share * config.users), 1), max(round(share * lists / days), 1)
-    feed = Feed.create(dataclasses.replace(config, users=users, days=days, requests_per_day=requests))
+    feed = Feed.create(dataclasses.replace(config, users=users, requests_per_day=requests))
     policy, traffic = LoggingPolicy(feed), Fixed(feed, UserStates(feed))
-    shown = (lists for day in range(days) for lists in simulate_day(feed, policy, traffic, day))
+    dates = np.linspace(0, config.days - 1, days).round().astype(int).tolist()
+    shown = (lists for day in dates for lists in simulate_day(feed, policy, traffic, day))
     return dataclasses.replace(log_profile.measure(log_rows.of_days(feed, shown)), scale=share)
 
 
 def misfit(log: LogProfile, trial: LogProfile) -> float:
     """Mean squared log ratio over the statistics that are fitted; 0 where a trial is exactly like the log."""
-    groups = [
+    groups: list[Floats] = [
         _log_odds(trial.channel_click_rates, trial) - _log_odds(log.channel_click_rates, log),
         np.log(_share(trial.impression_shares) / _share(log.impression_shares)),
         _position_ratios(log, trial),
         np.log(trial.lists_per_user / log.lists_per_user),
-        [np.log(trial.lists_per_visit / log.lists_per_visit)],
+        np.log([trial.lists_per_visit / log.lists_per_visit]),
     ]
     return float(np.mean([np.mean(np.square(group)) for group in groups]))
 
@@ -99,7 +102,7 @@ def improve(config: WorldConfig, log: LogProfile, trial: LogProfile, start: Worl
     shares = np.log(_share(log.impression_shares) / _share(trial.impression_shares))
     weights = np.array(config.policy_channels) + _POLICY_STEP * shares
     dwell = np.nan_to_num(log.dwell_medians / trial.dwell_medians, nan=1.0)
-    decay, abandonment = _position_effects(config, log, trial, start)
+    decay, abandonment, fatigue = _position_effects(config, log, trial, start)
     spread = config.activity_spread * log.activity_spread / max(trial.activity_spread, 0.01)
     again = special.logit(config.another_request) + np.log(_again(log) / _again(trial))
     return dataclasses.replace(
@@ -110,6 +113,8 @@ def improve(config: WorldConfig, log: LogProfile, trial: LogProfile, start: Worl
         dwell_scales=_clipped(np.array(config.dwell_scales) * dwell, 1e-3, 1e3),
         position_decay=decay,
         abandonment=abandonment,
+        channel_fatigue=fatigue * start.channel_fatigue,
+        tag_fatigue=fatigue * start.tag_fatigue,
         activity_spread=float(np.clip(spread, 0.05, 3)),
         another_request=float(np.clip(special.expit(again), 0.001, 0.95)),
     )
@@ -133,20 +138,31 @@ def resize(config: WorldConfig, log: LogProfile, trial: LogProfile) -> WorldConf
 
 def _position_effects(
     config: WorldConfig, log: LogProfile, trial: LogProfile, start: WorldConfig
-) -> tuple[float, float]:
-    """(decay, abandonment): weighted least squares on what is missing by position, held near the start."""
+) -> tuple[float, float, float]:
+    """(decay, abandonment, share of the start's fatigue): least squares on what is missing by position.
+
+    Each is held near the start; what a log does not tell apart is shared out by the spreads.
+    """
     places = np.arange(1, config.positions + 1)
-    effects = np.stack([-np.log(places), -(1 - log.click_rate) * (places - 1)], axis=1)
-    weight = log.position_click_rates * np.minimum(log.position_rows, log.rows)  # 1 / variance of a log rate
-    missing = _position_ratios(trial, log)
-    centred = effects - np.average(effects, axis=0, weights=weight)
-    prior = np.diag([_DECAY_SPREAD**-2.0, _ABANDONMENT_SPREAD**-2.0])
-    now = np.array([config.position_decay, config.abandonment])
-    usual = np.array([start.position_decay, start.abandonment])
-    normal = centred.T @ (weight[:, np.newaxis] * centred) + prior
-    step = np.linalg.solve(normal, centred.T @ (weight * missing) + prior @ (usual - now))
-    decay, abandonment = np.clip(now + step, 0, [3, 1])
-    return float(decay), float(abandonment)
+    downwards = -(1 - log.click_rate) * (places - 1.0)
+    effects = np.stack([-np.log(places), downwards, _FATIGUE_SLOPE * downwards], axis=1)
+    # 1 / variance of a log rate, and 1 % that no world can be held to.
+    weight = 1 / (1 / np.maximum(log.position_click_rates * log.position_rows, 1) + 1e-4)
+    centred, missing = (
+        values - np.average(values, axis=0, weights=weight) for values in (effects, _position_ratios(trial, log))
+    )
+    now = np.array([config.position_decay, config.abandonment, _fatigue_share(config, start)])
+    usual = np.array([start.position_decay, start.abandonment, 1.0])
+    held = 1 / np.array([_DECAY_SPREAD, _ABANDONMENT_SPREAD, _FATIGUE_SPREAD])
+    rows = np.concatenate([np.sqrt(weight)[:, np.newaxis] * centred, np.diag(held)])
+    wanted = np.concatenate([np.sqrt(weight) * (missing + centred @ now), held * usual])
+    decay, abandonment, fatigue = optimize.lsq_linear(rows, wanted, bounds=([0, 0, 0], [3, 1, 1])).x.round(6).tolist()
+    return decay, abandonment, fatigue
+
+
+def _fatigue_share(config: WorldConfig, start: WorldConfig) -> float:
+    whole = start.channel_fatigue + start.tag_fatigue
+    return (config.channel_fatigue + config.tag_fatigue) / whole if whole else 1.0
 
 
 def _position_ratios(base: LogProfile, other: LogProfile) -> Floats:

@@ -131,8 +131,8 @@ class WorldConfig:
     dwell_scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # per channel, factors
 
     # Traffic.
-    hour_cycle: float = _bounded(0.7, 0, 1)  # 0: flat day; 1: nothing at the quietest hour
-    peak_hour: float = _bounded(20.0, 0, 24)  # UTC
+    hour_cycle: float = _bounded(0.7, 0, 1)  # of the cycle; 0: flat day; 1: nothing at the quietest hour
+    hour_shares: tuple[float, ...] = ()  # of the visits by hour of the day, UTC; without: a cycle with its peak at 20
     weekday_cycle: float = _bounded(0.0, 0, 0.5)  # how much busier Saturdays and Sundays are than the mean day
 
     # Matcher: the candidates of a request.
@@ -168,6 +168,8 @@ class WorldConfig:
                 raise ConfigError(f"shocks: channel {shock.channel!r} is unknown; choose one of {known}")
         if self.list_lengths:
             checks.check_shares("list_lengths", self.list_lengths, self.positions, lowest=0.0)
+        if self.hour_shares:
+            checks.check_shares("hour_shares", self.hour_shares, 24, lowest=0.0)
         checks.check_date(self.start_date)
         if self.click_model not in CLICK_MODELS:
             raise ConfigError(f"click_model {self.click_model!r} is unknown; choose one of {', '.join(CLICK_MODELS)}")

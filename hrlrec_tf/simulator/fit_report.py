@@ -26,7 +26,7 @@ def compare(log: LogProfile, simulated: LogProfile) -> list[dict[str, Any]]:
 
 def as_text(fit: Sequence[Mapping[str, Any]]) -> str:
     """The comparison for people."""
-    rows = [("", "log", "simulated")]
+    rows: list[tuple[str, ...]] = [("", "log", "simulated")]
     for each in fit:
         name = f"{each['statistic']}, {each['of']}" if each["of"] else each["statistic"]
         rows.append((name, *(_shown(each[side], each["kind"]) for side in ("log", "simulated"))))

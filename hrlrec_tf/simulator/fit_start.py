@@ -29,7 +29,6 @@ def world(log: LogProfile, start: WorldConfig) -> WorldConfig:
     """
     refuse(log)
     count, positions = len(log.channels), len(log.position_rows)
-    hour_cycle, peak_hour = _hours(log)
     cycle = _weekdays(log)
     weights = 1 + cycle * np.where(log.weekend, WEEKEND[-1], WEEKEND[0])
     return dataclasses.replace(
@@ -46,8 +45,7 @@ def world(log: LogProfile, start: WorldConfig) -> WorldConfig:
         dwell_scales=(1.0,) * count,
         policy_channels=(0.0,) * count,
         click_intercept=float(np.clip(special.logit(log.click_rate) - 1, -10, 5)),
-        hour_cycle=hour_cycle,
-        peak_hour=peak_hour,
+        hour_shares=tuple((log.hours / log.hours.sum()).tolist()),
         weekday_cycle=cycle,
         max_requests=int(np.clip(log.most_lists_per_visit, start.max_requests, _MOST_LISTS_PER_VISIT)),
         candidates_per_channel=min(start.candidates_per_channel, max(_CANDIDATES // count, positions)),
@@ -67,7 +65,9 @@ def refuse(log: LogProfile) -> None:
     """Raises LogError, with the remedy, for a log that no world can be fitted to."""
     for name, least in _LEAST.items():
         if getattr(log, name) < least:
-            raise LogError(f"a world cannot be fitted to {getattr(log, name)} {name}; give a log with {least:,} or more")
+            raise LogError(
+                f"a world cannot be fitted to {getattr(log, name)} {name}; give a log with {least:,} or more"
+            )
     if not log.clicks or log.clicks == log.rows:
         what = "no click" if not log.clicks else "only clicked rows"
         raise LogError(f"a world cannot be fitted to a log with {what}; check the column `clicks`")
@@ -79,7 +79,9 @@ def refuse(log: LogProfile) -> None:
     if log.days > _MOST_DAYS:
         raise LogError(f"a world has at most {_MOST_DAYS} days and this log {log.days:,}; give a part of it")
     if log.hours.max() == 1 and log.days == 1:
-        raise LogError("all lists fall into one hour, so that nothing says who comes back; check the column `timestamp`")
+        raise LogError(
+            "all lists fall into one hour, so that nothing says who comes back; check the column `timestamp`"
+        )
 
 
 def notes(log: LogProfile, merged: Sequence[str], rejected: int) -> list[str]:
@@ -109,12 +111,6 @@ def _explored(log: LogProfile, start: WorldConfig) -> float:
     """The log's own share; where it has none, no more than leaves the smallest channel small."""
     smallest = len(log.channels) * float(log.impression_shares.min()) / 2
     return log.explored_share or min(start.explore_share, smallest)
-
-
-def _hours(log: LogProfile) -> tuple[float, float]:
-    """(strength, peak hour) of the first harmonic of the lists' hours."""
-    wave = 2 * np.sum(log.hours * np.exp(2j * np.pi * np.arange(24) / 24))
-    return float(min(abs(wave), 1.0)), float(np.angle(wave) * 24 / (2 * np.pi) % 24)
 
 
 def _weekdays(log: LogProfile) -> float:

@@ -16,7 +16,7 @@ WORLD_FILE = "world.yaml"
 
 
 def write_log_like(
-    dataset: DatasetConfig, start: WorldConfig, out: pathlib.Path, sizes: Mapping[str, int], progress: bool = True
+    dataset: DatasetConfig, start: WorldConfig, out: pathlib.Path, sizes: Mapping[str, Any], progress: bool = True
 ) -> dict[str, Any]:
     """Fits a world to a log, writes the world's log and `world.yaml`, and compares.
 
@@ -41,7 +41,9 @@ def write_log_like(
     logs.check_new(out)
     rows, small = log_rows.merged(log_rows.read(dataset, progress), fit_start.MOST_CHANNELS, fit_start.OTHER)
     log = log_profile.measure(rows)
-    with tqdm(desc="fit", total=calibration.SIZE_ROUNDS + calibration.ROUNDS, unit="round", disable=not progress) as bar:
+    with tqdm(
+        desc="fit", total=calibration.SIZE_ROUNDS + calibration.ROUNDS, unit="round", disable=not progress
+    ) as bar:
         config = calibration.fit(log, start, bar.update)
     config = dataclasses.replace(config, **sizes)
     result = logs.write_log(config, out, progress)

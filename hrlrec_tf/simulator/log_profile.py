@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,7 @@ def measure(rows: LogRows) -> LogProfile:
         impression_shares=by_channel / len(rows),
         click_rate=float(clicked.mean()),
         channel_click_rates=clicks / np.maximum(by_channel, 1),
-        channel_clicks=clicks,
+        channel_clicks=clicks.astype(float),
         position_click_rates=place_clicks / np.maximum(by_place, 1),
         position_rows=by_place.astype(float),
         length_shares=np.bincount(lengths)[1:] / len(lengths),
@@ -132,7 +133,7 @@ def _dwell_medians(rows: LogRows, count: int) -> Floats:
     return np.array([np.median(each) if len(each) else np.nan for each in values])
 
 
-def _activity(rows: LogRows, lengths: npt.NDArray[np.int64]) -> dict[str, Floats | float]:
+def _activity(rows: LogRows, lengths: npt.NDArray[np.int64]) -> dict[str, Any]:
     """How lists fall on users and days, and how much a list's user had seen before."""
     first = rows.place == 1
     user = np.unique(rows.user[first], return_inverse=True)[1]

@@ -20,6 +20,7 @@ from hrlrec_tf.simulator.users import DEVICES
 
 _MAIN_DEVICE_SHARE = 0.8
 _PAUSE_MS = (20_000.0, 120_000.0)  # between a list's end and the next request, beside the dwell time
+_PEAK_HOUR = 20
 WEEKEND = np.array([-1, -1, -1, -1, -1, 2.5, 2.5])  # sums to 0
 
 
@@ -29,7 +30,8 @@ class Traffic(abc.ABC):
     def __init__(self, feed: Feed, states: UserStates) -> None:
         self.feed, self.states = feed, states
         hours = np.arange(24)
-        weights = 1.0 + feed.config.hour_cycle * np.cos(2.0 * np.pi * (hours - feed.config.peak_hour) / 24.0)
+        cycle = 1.0 + feed.config.hour_cycle * np.cos(2.0 * np.pi * (hours - _PEAK_HOUR) / 24.0)
+        weights = np.array(feed.config.hour_shares or cycle)
         self._by_hour = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
 
     @abc.abstractmethod

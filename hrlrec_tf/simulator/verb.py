@@ -58,7 +58,7 @@ def _run_like(args: argparse.Namespace, sizes: Mapping[str, int]) -> Mapping[str
     from hrlrec_tf.data import config
     from hrlrec_tf.simulator import fit_report, like
 
-    seed = {name: sizes[name] for name in sizes if name == "seed"}
+    seed: dict[str, Any] = {name: sizes[name] for name in sizes if name == "seed"}
     start = world_file.load(args.world, seed) if args.world else WorldConfig(**seed)
     result = like.write_log_like(config.find(args.like, args.config), start, args.out, sizes)
     print(fit_report.as_text(result["fit"]))
