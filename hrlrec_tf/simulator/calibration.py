@@ -7,16 +7,15 @@ moves by what its statistic missed. A trial's luck is keyed, so that rounds diff
 | parameter | moved by |
 |---|---|
 | click_intercept, channel_intercepts | log-odds of the channel's click rate |
-| position_decay, abandonment, channel_fatigue, tag_fatigue | log click rate by position, by bounded least squares on
--log t and -(t - 1); both fatigues shrink in step, never grow |
+| position_decay, abandonment, fatigues | log click rate by position, by bounded least squares on -log t and -(t - 1);
+channel_fatigue and tag_fatigue shrink in step and never grow |
 | policy_channels | log share of the impressions |
 | dwell_scales | ratio of median dwell times of clicked rows |
 | activity_spread | ratio of the standard deviations of log lists per user |
 | another_request | log-odds of another list, from lists per user and day |
-| users, items, channel_shares | how many users, and items of each channel, occur; in the first rounds only, because a
-new size is a new draw of the world |
+| users, items, channel_shares | how many users, and items of each channel, occur |
 
-Positions speak for the click model `examination` alone. Nothing here looks at tastes, tags, satisfaction or new items:
+Sizes move in the first rounds only: a new size is a new draw of the world. Positions speak for the click model `examination` alone. Nothing here looks at tastes, tags, satisfaction or new items:
 a log does not say them without a model, so they stay what the world to start from says.
 """
 
@@ -141,7 +140,8 @@ def _position_effects(
 ) -> tuple[float, float, float]:
     """(decay, abandonment, share of the start's fatigue): least squares on what is missing by position.
 
-    Each is held near the start; what a log does not tell apart is shared out by the spreads.
+    Effects on the log click rate: -log t, -(t - 1) and, of both fatigues, which shrink in step and never grow, a part
+    of the latter. Each is held near the start; what a log does not tell apart is shared out by the spreads.
     """
     places = np.arange(1, config.positions + 1)
     downwards = -(1 - log.click_rate) * (places - 1.0)

@@ -40,7 +40,7 @@ class Shock:
 
     Attributes:
       day: the day, from 0.
-      channel: one of the world's channel_names.
+      channel: one of CHANNELS that the world has; channels of other names know no shocks.
       kind: `flood`: the matcher brings (1 + size) times as many candidates of the channel; `outage`: only (1 - size) of
         them arrive; `quality`: the quality of its items moves by `size`.
       size: in (0, 1] for flood and outage, in [-5, 5] for quality.
@@ -52,6 +52,8 @@ class Shock:
     size: float
 
     def __post_init__(self) -> None:
+        if self.channel not in CHANNELS:
+            raise ConfigError(f"shocks: channel {self.channel!r} is unknown; choose one of {', '.join(CHANNELS)}")
         if self.kind not in SHOCKS:
             raise ConfigError(f"shocks: kind {self.kind!r} is unknown; choose one of {', '.join(SHOCKS)}")
         low, high = (-5.0, 5.0) if self.kind == "quality" else (0.0, 1.0)
@@ -164,8 +166,7 @@ class WorldConfig:
             checks.check_per_channel(name, getattr(self, name), count, low, high)
         for shock in self.shocks:
             if shock.channel not in self.channel_names:
-                known = ", ".join(self.channel_names)
-                raise ConfigError(f"shocks: channel {shock.channel!r} is unknown; choose one of {known}")
+                raise ConfigError(f"shocks: channel {shock.channel!r} is none of channel_names; leave the shock out")
         if self.list_lengths:
             checks.check_shares("list_lengths", self.list_lengths, self.positions, lowest=0.0)
         if self.hour_shares:

@@ -56,6 +56,12 @@ class Matcher:
         """Items kept per group and channel."""
         return 2 * self._config.candidates_per_channel
 
+    @property
+    def most_candidates(self) -> int:
+        """Columns of `candidates` on the day that has most of them."""
+        ordinary = len(self._members) * self._config.candidates_per_channel
+        return max([ordinary, *(sum(self._counts(shock.day)) for shock in self._config.shocks)])
+
     def pools(self, day: int) -> IntArray:
         """[groups, channels * pool_size]: each group's items of a day, best first within a channel, then PAD."""
         if day != self._day:

@@ -52,6 +52,21 @@ class Traffic(abc.ABC):
         config = self.feed.config
         return float((config.another_request ** np.arange(config.max_requests)).sum())
 
+    def draw(self, day: int, visit: int, count: int, busy: IntArray | None = None) -> IntArray:
+        """Different users, in proportion to their rates (Efraimidis and Spirakis 2006: largest u ** (1 / rate)).
+
+        Args:
+          day, visit: key the luck.
+          count: how many; at most those who are not busy.
+          busy: who cannot come.
+        """
+        rates = self.states.visit_rates()
+        luck = uniform(self.feed.config.seed, Purpose.VISIT, np.arange(len(rates)), day, visit)
+        keys = np.log(luck + 1e-300) / rates
+        if busy is not None:
+            keys[busy] = -np.inf
+        return np.sort(np.argpartition(-keys, count - 1)[:count]).astype(np.int32)
+
     def begin(self, day: int, users: IntArray, numbers: IntArray) -> Requests:
         """First requests of visits."""
         seed = self.feed.config.seed
@@ -108,13 +123,6 @@ class Fixed(Traffic):
         for visit in itertools.count():
             if not self.left:
                 return
-            users = self._draw(day, visit, min(max(int(self.left / self.lists_of_a_visit()), 1), len(had)))
+            users = self.draw(day, visit, min(max(int(self.left / self.lists_of_a_visit()), 1), len(had)))
             yield users, had[users]
             had[users] += self.feed.config.max_requests
-
-    def _draw(self, day: int, visit: int, count: int) -> IntArray:
-        """Different users, in proportion to their rates (Efraimidis and Spirakis 2006: largest u ** (1 / rate))."""
-        rates = self.states.visit_rates()
-        luck = uniform(self.feed.config.seed, Purpose.VISIT, np.arange(len(rates)), day, visit)
-        keys = np.log(luck + 1e-300) / rates
-        return np.sort(np.argpartition(-keys, count - 1)[:count]).astype(np.int32)
