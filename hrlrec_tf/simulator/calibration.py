@@ -15,8 +15,9 @@ channel_fatigue and tag_fatigue shrink in step and never grow |
 | another_request | log-odds of another list, from lists per user and day |
 | users, items, channel_shares | how many users, and items of each channel, occur |
 
-Sizes move in the first rounds only: a new size is a new draw of the world. Positions speak for the click model `examination` alone. Nothing here looks at tastes, tags, satisfaction or new items:
-a log does not say them without a model, so they stay what the world to start from says.
+Sizes move in the first rounds only: a new size is a new draw of the world. Positions speak for the click model
+`examination` alone. Nothing here looks at tastes, tags, satisfaction or new items: a log does not say them without a
+model, so they stay what the world to start from says.
 """
 
 import dataclasses

