@@ -7,8 +7,7 @@ moves by what its statistic missed. A trial's luck is keyed, so that rounds diff
 | parameter | moved by |
 |---|---|
 | click_intercept, channel_intercepts | log-odds of the channel's click rate |
-| position_decay, abandonment, fatigues | log click rate by position, by bounded least squares on -log t and -(t - 1);
-channel_fatigue and tag_fatigue shrink in step and never grow |
+| position_decay, abandonment, both fatigues | log click rate by position; see `_position_effects` |
 | policy_channels | log share of the impressions |
 | dwell_scales | ratio of median dwell times of clicked rows |
 | activity_spread | ratio of the standard deviations of log lists per user |
