@@ -21,7 +21,7 @@ from hrlrec_tf.errors import ConfigError, DataError
 from hrlrec_tf.experiments.cells import Sessions
 from hrlrec_tf.simulator import days as feed_days
 from hrlrec_tf.simulator import logs
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.policy import LoggingPolicy
 from hrlrec_tf.simulator.traffic import Open
@@ -47,8 +47,10 @@ class SimulatedFeed:
 
     @property
     def identity(self) -> str:
-        """Of the world and its log: the same values, the same log."""
-        text = json.dumps([dataclasses.asdict(self.config), self.logged_days], sort_keys=True)
+        """Of the world and its log: the same values, the same log. A field with its default value says nothing."""
+        usual, values = (dataclasses.asdict(config) for config in (WorldConfig(), self.config))
+        changed = {name: value for name, value in values.items() if value != usual[name]}
+        text = json.dumps([changed, self.logged_days], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @functools.cached_property
@@ -100,10 +102,11 @@ class SimulatedFeed:
         """The feed after the logged days, and clicks per channel in the log."""
         stage = self._morning()
         policy, traffic = LoggingPolicy(stage.feed), Open(stage.feed, stage.states)
-        clicks = np.zeros(len(CHANNELS), np.int64)
+        channels = len(self.config.channel_names)
+        clicks = np.zeros(channels, np.int64)
         for day in range(self.logged_days):
             for lists in feed_days.simulate_day(stage.feed, policy, traffic, day):
                 stage.journal.add(lists)
                 clicked = stage.feed.corpus.channels[lists.items[lists.clicks]]
-                clicks += np.bincount(clicked, minlength=len(CHANNELS))
+                clicks += np.bincount(clicked, minlength=channels)
         return stage, clicks

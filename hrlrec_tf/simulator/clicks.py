@@ -23,7 +23,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import Feed, sigmoid
 from hrlrec_tf.simulator.noise import Purpose, uniform
 from hrlrec_tf.simulator.requests import FloatArray, IntArray, Requests
@@ -102,7 +102,10 @@ class Response:
 
 
 def respond(feed: Feed, requests: Requests, lists: IntArray) -> Response:
-    """Draws the users' answers; the luck is keyed by user, day, request, position and item."""
+    """Draws the users' answers; the luck is keyed by user, day, request, position and item.
+
+    Below 0 in `lists` is an empty row: it ends the list.
+    """
     model, chances = click_model(feed.config), chances_of(feed, requests, lists)
     who = (requests.users[:, np.newaxis], requests.day, requests.numbers[:, np.newaxis])
     keys = (*who, np.arange(lists.shape[1]), lists)
@@ -111,6 +114,7 @@ def respond(feed: Feed, requests: Requests, lists: IntArray) -> Response:
     clicks, seen = np.zeros(lists.shape, bool), np.zeros(lists.shape, bool)
     there: npt.NDArray[np.bool_] = np.ones(len(requests), bool)
     for t in range(lists.shape[1]):
+        there &= lists[:, t] >= 0
         seen[:, t] = there
         clicks[:, t] = there & (luck[:, t] < model.look(t + 1) * chances[:, t])
         after_click, after_skip = (model.departure(chances[:, t], clicked) for clicked in (True, False))
@@ -130,13 +134,13 @@ def expected_ctr(feed: Feed, requests: Requests, lists: IntArray) -> float:
 
 
 def chances_of(feed: Feed, requests: Requests, lists: IntArray) -> FloatArray:
-    """[requests, positions]: click chance of every row of `lists` for a user who looks at it."""
+    """[requests, positions]: click chance of every row of `lists` for a user who looks at it; 0 for empty rows."""
     model, appeal = click_model(feed.config), feed.appeal(requests, lists)
     placed = PlacedCounts(feed, len(requests))
     chances = np.empty(lists.shape, np.float32)
     for t in range(lists.shape[1]):
         same_channel, same_tags = placed.repeats(lists[:, t : t + 1])
-        chances[:, t] = model.chance(appeal[:, t], same_channel[:, 0], same_tags[:, 0])
+        chances[:, t] = (lists[:, t] >= 0) * model.chance(appeal[:, t], same_channel[:, 0], same_tags[:, 0])
         placed.add(lists[:, t])
     return chances
 
@@ -182,7 +186,7 @@ class PlacedCounts:
         """`lists` empty lists."""
         self._corpus = feed.corpus
         self._rows = np.arange(lists)[:, np.newaxis]
-        self._channels = np.zeros((lists, len(CHANNELS)), np.float32)
+        self._channels = np.zeros((lists, len(feed.config.channel_names)), np.float32)
         self._tags = np.zeros((lists, feed.corpus.tag_count + 1), np.float32)  # the last column is "no tag", kept at 0
 
     def add(self, items: IntArray) -> None:

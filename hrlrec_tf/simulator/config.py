@@ -5,13 +5,13 @@ Strengths and spreads are in log-odds of a click unless said otherwise; 0 switch
 
 import dataclasses
 import datetime
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
 from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.simulator import checks
 
-CHANNELS = ("news", "article", "long_video", "short_video")
+CHANNELS = ("news", "article", "long_video", "short_video")  # the kinds of channels there are; see `channel_kinds`
 CLICK_MODELS = ("examination", "cascade")
 SHOCKS = ("flood", "outage", "quality")
 # Whatever lets one row of a list change another row's click, or one list the lists after it. Without these the best
@@ -40,7 +40,7 @@ class Shock:
 
     Attributes:
       day: the day, from 0.
-      channel: one of CHANNELS.
+      channel: one of CHANNELS that the world has; channels of other names know no shocks.
       kind: `flood`: the matcher brings (1 + size) times as many candidates of the channel; `outage`: only (1 - size) of
         them arrive; `quality`: the quality of its items moves by `size`.
       size: in (0, 1] for flood and outage, in [-5, 5] for quality.
@@ -77,11 +77,13 @@ class WorldConfig:
     days: int = _bounded(14, 1, 366)
     requests_per_day: int = _bounded(715, 1, 100_000_000)  # of all users together
     positions: int = _bounded(10, 1, 50)  # list length T
+    list_lengths: tuple[float, ...] = ()  # shares of the lists that show 1, 2, ..., T rows; without: all show T
     seed: int = _bounded(0, 0, 2**32 - 1)
     start_date: str = "2024-01-01"  # UTC date of day 0, a Monday by default
 
     # Corpus.
-    channel_shares: tuple[float, ...] = (0.15, 0.25, 0.20, 0.40)  # of the items, in the order of CHANNELS; sums to 1
+    channel_names: tuple[str, ...] = CHANNELS  # 2 to 20; whatever is per channel is in this order
+    channel_shares: tuple[float, ...] = (0.15, 0.25, 0.20, 0.40)  # of the items; sums to 1
     topics: int = _bounded(10, 2, 64)
     tags_per_topic: int = _bounded(4, 3, 32)
     authors_per_topic: int = _bounded(6, 1, 1_000)
@@ -131,7 +133,8 @@ class WorldConfig:
     dwell_scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # per channel, factors
 
     # Traffic.
-    hour_cycle: float = _bounded(0.7, 0, 1)  # 0: flat day; 1: nothing at the quietest hour
+    hour_cycle: float = _bounded(0.7, 0, 1)  # of the cycle; 0: flat day; 1: nothing at the quietest hour
+    hour_shares: tuple[float, ...] = ()  # of the visits by hour of the day, UTC; without: a cycle with its peak at 20
     weekday_cycle: float = _bounded(0.0, 0, 0.5)  # how much busier Saturdays and Sundays are than the mean day
 
     # Matcher: the candidates of a request.
@@ -144,6 +147,7 @@ class WorldConfig:
     policy_personal: float = _bounded(0.1, 0, 5)  # weight of what the policy knows of the user's taste
     policy_quality: float = _bounded(0.4, 0, 5)
     policy_noise: float = _bounded(1.0, 0, 10)
+    policy_channels: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # what it adds to the score of each channel's items
     explore_share: float = _bounded(0.05, 0, 1)  # positions filled uniformly from the candidates
 
     shocks: tuple[Shock, ...] = ()
@@ -152,17 +156,28 @@ class WorldConfig:
         """Checks types, ranges and the rules that span fields."""
         for field in dataclasses.fields(self):
             if field.metadata:
-                _check_number(field, getattr(self, field.name))
-        _check_shares(self.channel_shares)
-        for name, low, high in (("channel_intercepts", -10, 10), ("dwell_scales", 1e-3, 1e3)):
-            _check_per_channel(name, getattr(self, name), low, high)
-        _check_date(self.start_date)
+                checks.check_number(field, getattr(self, field.name))
+        checks.check_names(self.channel_names)
+        count = len(self.channel_names)
+        checks.check_shares("channel_shares", self.channel_shares, count, lowest=1e-9)
+        for name, low, high in (
+            ("channel_intercepts", -10, 10), ("dwell_scales", 1e-3, 1e3), ("policy_channels", -10, 10)
+        ):  # fmt: skip
+            checks.check_per_channel(name, getattr(self, name), count, low, high)
+        for shock in self.shocks:
+            if shock.channel not in self.channel_names:
+                raise ConfigError(f"shocks: channel {shock.channel!r} is none of channel_names; leave the shock out")
+        if self.list_lengths:
+            checks.check_shares("list_lengths", self.list_lengths, self.positions, lowest=0.0)
+        if self.hour_shares:
+            checks.check_shares("hour_shares", self.hour_shares, 24, lowest=0.0)
+        checks.check_date(self.start_date)
         if self.click_model not in CLICK_MODELS:
             raise ConfigError(f"click_model {self.click_model!r} is unknown; choose one of {', '.join(CLICK_MODELS)}")
         self._check_that_lists_can_be_filled()
 
     def _check_that_lists_can_be_filled(self) -> None:
-        if self.items * min(self.channel_shares) < 1:
+        if self.items * min(self.channel_shares) < 1 - 1e-6:
             raise ConfigError(
                 f"channel_shares leaves a channel without items: {min(self.channel_shares)} of {self.items} items; "
                 "raise that share or items"
@@ -178,11 +193,21 @@ class WorldConfig:
                 f"new_items leaves {on_day_0} of {self.items} items on day 0, fewer than positions "
                 f"({self.positions}); lower new_items or raise items"
             )
-        if len(CHANNELS) * self.candidates_per_channel < self.positions:
+        candidates = len(self.channel_names) * self.candidates_per_channel
+        if candidates < self.positions:
             raise ConfigError(
-                f"candidates_per_channel gives {len(CHANNELS) * self.candidates_per_channel} candidates for "
-                f"{self.positions} positions; raise candidates_per_channel or lower positions"
+                f"candidates_per_channel gives {candidates} candidates for {self.positions} positions; raise "
+                "candidates_per_channel or lower positions"
             )
+
+    @property
+    def channel_kinds(self) -> list[int]:
+        """Per channel the place in CHANNELS of the one whose nature it has: devices, hours, lengths, half-life.
+
+        A channel of one of those names has its nature; others take them in turn.
+        """
+        names = enumerate(self.channel_names)
+        return [CHANNELS.index(name) if name in CHANNELS else n % len(CHANNELS) for n, name in names]
 
     @property
     def start_timestamp(self) -> int:
@@ -196,35 +221,5 @@ class WorldConfig:
 
     def shock_sizes(self, kind: str, day: int) -> list[float]:
         """Summed size of a kind of shock on a day, per channel."""
-        return [sum(s.size for s in self.shocks if (s.kind, s.day, s.channel) == (kind, day, c)) for c in CHANNELS]
-
-
-def _check_number(field: dataclasses.Field[Any], value: Any) -> None:
-    wanted = numbers.Integral if field.type is int else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        kind = "a whole number" if wanted is numbers.Integral else "a number"
-        raise ConfigError(f"{field.name} must be {kind}, got {value!r}")
-    low, high = field.metadata["low"], field.metadata["high"]
-    if not low <= float(value) <= high:  # a NaN fails here too
-        raise ConfigError(f"{field.name} must be from {low} to {high}, got {value}")
-
-
-def _check_shares(shares: Any) -> None:
-    if not isinstance(shares, tuple) or len(shares) != len(CHANNELS):
-        raise ConfigError(f"channel_shares must be a tuple of {len(CHANNELS)} numbers, got {shares!r}")
-    if not all(isinstance(share, numbers.Real) and float(share) > 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-        raise ConfigError(f"channel_shares must be above 0 and sum to 1, got {shares}")
-
-
-def _check_per_channel(name: str, values: Any, low: float, high: float) -> None:
-    if not isinstance(values, tuple) or len(values) != len(CHANNELS):
-        raise ConfigError(f"{name} must be a tuple of {len(CHANNELS)} numbers, got {values!r}")
-    if not all(isinstance(value, numbers.Real) and low <= float(value) <= high for value in values):
-        raise ConfigError(f"{name} must be from {low:g} to {high:g}, got {values}")
-
-
-def _check_date(date: Any) -> None:
-    try:
-        datetime.date.fromisoformat(date)
-    except (TypeError, ValueError):
-        raise ConfigError(f"start_date must be a date such as 2024-01-01, got {date!r}") from None
+        at = [(shock.size, shock.channel) for shock in self.shocks if (shock.kind, shock.day) == (kind, day)]
+        return [sum(size for size, channel in at if channel == name) for name in self.channel_names]

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 
 MAX_TAGS = 3
 
 _TAG_COUNT_SHARES = (0.3, 0.4, 0.3)  # of items with 1, 2, 3 tags
 _PRIMARY_TOPIC_WEIGHT = 0.8
-_MEDIAN_LENGTH_SECONDS = dict(zip(CHANNELS, (60.0, 180.0, 600.0, 30.0), strict=True))
+_MEDIAN_LENGTH_SECONDS = np.array([60.0, 180.0, 600.0, 30.0])  # by kind of channel
 _LENGTH_SPREAD = 0.5
-_HALF_LIFE_DAYS = dict(zip(CHANNELS, (1.0, 7.0, 30.0, 10.0), strict=True))
+_HALF_LIFE_DAYS = np.array([1.0, 7.0, 30.0, 10.0])  # by kind of channel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Corpus:
     """All items of a world, one row each.
 
     Attributes:
-      channels: [items], index into CHANNELS.
+      channels: [items], index into the world's channel_names.
       topics: [items, topics], latent, weights that sum to 1: `main_weight` on one topic, the rest on another.
       main_topics, side_topics: [items], which two.
       tags: [items, MAX_TAGS], distinct tag indices; `tag_count` fills the places an item does not use.
@@ -57,7 +57,7 @@ class Corpus:
 def make_corpus(config: WorldConfig, rng: np.random.Generator) -> Corpus:
     """Draws the items of a world. Every channel has items: shares are dealt out, not drawn."""
     dealt = np.searchsorted(np.cumsum(config.channel_shares), (np.arange(config.items) + 0.5) / config.items)
-    channels = rng.permutation(np.minimum(dealt, len(CHANNELS) - 1)).astype(np.int8)
+    channels = rng.permutation(np.minimum(dealt, len(config.channel_names) - 1)).astype(np.int8)
     topic_shares = 1.0 / np.sqrt(1.0 + np.arange(config.topics))
     topic_shares /= topic_shares.sum()
     primary = rng.choice(config.topics, config.items, p=topic_shares)
@@ -67,8 +67,8 @@ def make_corpus(config: WorldConfig, rng: np.random.Generator) -> Corpus:
     quality = 0.6 * author_quality[authors] + 0.8 * rng.standard_normal(config.items)
     # Better items are shown more, but far from always.
     popularity = config.popularity_spread * (0.4 * quality + 0.9 * rng.standard_normal(config.items))
-    median_length = np.array([_MEDIAN_LENGTH_SECONDS[channel] for channel in CHANNELS])
-    half_life = config.freshness_half_life * np.array([_HALF_LIFE_DAYS[channel] for channel in CHANNELS])[channels]
+    kinds = np.array(config.channel_kinds)[channels]
+    half_life = config.freshness_half_life * _HALF_LIFE_DAYS[kinds]
     return Corpus(
         channels=channels,
         topics=_topic_weights(primary, secondary, config.topics),
@@ -81,7 +81,7 @@ def make_corpus(config: WorldConfig, rng: np.random.Generator) -> Corpus:
         birth_days=_draw_birth_days(channels, half_life, config, rng),
         half_life_days=half_life.astype(np.float32),
         authors=authors.astype(np.int32),
-        length_seconds=(median_length[channels] * rng.lognormal(0.0, _LENGTH_SPREAD, config.items)).astype(np.float32),
+        length_seconds=_draw_lengths(kinds, rng),
     )
 
 
@@ -95,13 +95,18 @@ def _topic_weights(
     return weights
 
 
+def _draw_lengths(kinds: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    lengths = _MEDIAN_LENGTH_SECONDS[kinds] * rng.lognormal(0.0, _LENGTH_SPREAD, len(kinds))
+    return lengths.astype(np.float32)
+
+
 def _draw_birth_days(
     channels: npt.NDArray[np.int8], half_life: npt.NDArray[np.float64], config: WorldConfig, rng: np.random.Generator
 ) -> npt.NDArray[np.int32]:
     """[items]: the first items of every channel are there on day 0, some half-lives old; the others come day by day."""
     place = rng.permutation(config.items)
     order = np.lexsort((place, channels))
-    sizes = np.bincount(channels, minlength=len(CHANNELS))
+    sizes = np.bincount(channels, minlength=len(config.channel_names))
     rank = np.empty(config.items)
     rank[order] = np.arange(config.items) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     old = (rank == 0) | (rank < (1 - config.new_items) * sizes[channels]) | (config.days == 1)

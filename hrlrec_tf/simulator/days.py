@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from hrlrec_tf.simulator import clicks, policy
 from hrlrec_tf.simulator.feed import Feed
-from hrlrec_tf.simulator.noise import Purpose, normal
+from hrlrec_tf.simulator.matcher import Candidates
+from hrlrec_tf.simulator.noise import Purpose, normal, uniform
 from hrlrec_tf.simulator.policy import Choice, Policy
 from hrlrec_tf.simulator.requests import FloatArray, IntArray, Requests
 from hrlrec_tf.simulator.traffic import Traffic
@@ -46,14 +47,27 @@ def show(feed: Feed, ranker: Policy, requests: Requests) -> ShownLists:
       PolicyError: a list cannot be shown.
     """
     candidates = feed.matcher.candidates(requests)
-    choice = ranker.lists(requests, candidates)
     who = getattr(ranker, "name", type(ranker).__name__)
+    return answer(feed, requests, candidates, ranker.lists(requests, candidates), who)
+
+
+def answer(feed: Feed, requests: Requests, candidates: Candidates, choice: Choice, who: str) -> ShownLists:
+    """What users do with the lists of a choice; `who` made it. Raises PolicyError where a list cannot be shown."""
     items = policy.shown_items(candidates, choice, feed.config.positions, who)
+    items = np.where(np.arange(items.shape[1]) < _lengths(feed, requests)[:, np.newaxis], items, -1)
     response = clicks.respond(feed, requests, items)
     keys = (requests.users[:, np.newaxis], requests.day, requests.numbers[:, np.newaxis], items)
     noise = normal(feed.config.seed, Purpose.DWELL, *keys)
     seconds = feed.dwell_seconds(requests, items, response.clicks, noise)
     return ShownLists(requests, items, choice, response.probability, response.clicks, response.seen, seconds)
+
+
+def _lengths(feed: Feed, requests: Requests) -> npt.NDArray[np.int64]:
+    """[requests]: how many rows each list has room for."""
+    config = feed.config
+    luck = uniform(config.seed, Purpose.LENGTH, requests.users, requests.day, requests.numbers)
+    upto = np.cumsum(config.list_lengths or (*[0.0] * (config.positions - 1), 1.0))
+    return np.minimum(np.searchsorted(upto, luck, side="right") + 1, config.positions)
 
 
 def simulate_day(feed: Feed, ranker: Policy, traffic: Traffic, day: int) -> Iterator[ShownLists]:

@@ -23,11 +23,11 @@ from hrlrec_tf.simulator.users import DEVICES, Users, make_users
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-# How much better each channel does on a device, in units of `device_strength`; rows DEVICES, columns CHANNELS.
+# How much better each kind of channel does on a device, in units of `device_strength`; rows DEVICES, columns CHANNELS.
 _DEVICE_SHIFT = np.array([[0.0, -0.5, -1.0, 1.0], [0.0, 0.5, 1.5, 0.0], [1.0, 1.0, 0.0, -1.5]], np.float32)
-_MEDIAN_COMPLETION = np.array([0.5, 0.4, 0.3, 0.7], np.float32)  # of the item's length, by channel
+_MEDIAN_COMPLETION = np.array([0.5, 0.4, 0.3, 0.7], np.float32)  # of the item's length, by kind
 _MAX_COMPLETION = 1.5  # re-watching ends somewhere
-_PEAK_HOURS = np.array([8.0, 13.0, 21.0, 18.0])  # by channel
+_PEAK_HOURS = np.array([8.0, 13.0, 21.0, 18.0])  # by kind
 
 assert _DEVICE_SHIFT.shape == (len(DEVICES), len(CHANNELS))
 
@@ -79,17 +79,17 @@ class Feed:
         """Seconds spent on each row of [requests, positions] lists; 0 without a click. `noise` is standard normal."""
         config, channels = self.config, self.corpus.channels[lists]
         stretch = config.dwell_match * self.match(requests, lists) + config.dwell_noise * noise
-        completion = np.minimum(_MEDIAN_COMPLETION[channels] * np.exp(stretch), _MAX_COMPLETION)
+        completion = np.minimum(_MEDIAN_COMPLETION[config.channel_kinds][channels] * np.exp(stretch), _MAX_COMPLETION)
         completion = completion * np.array(config.dwell_scales, np.float32)[channels]
         return np.where(clicks, completion * self.corpus.length_seconds[lists], 0.0).astype(np.float32)
 
     def _liking(self, wishes: FloatArray, requests: Requests, items: IntArray) -> FloatArray:
         """<wishes, topics> and what the channel brings: [requests, n]."""
-        config, corpus = self.config, self.corpus
+        config, corpus, kinds = self.config, self.corpus, self.config.channel_kinds
         by_channel = np.float32(config.channel_strength) * self.users.channel_affinities[requests.users]
-        by_channel += np.float32(config.device_strength) * _DEVICE_SHIFT[requests.devices]
+        by_channel += np.float32(config.device_strength) * _DEVICE_SHIFT[:, kinds][requests.devices]
         hours = (requests.timestamps % DAY_MS)[:, np.newaxis] / HOUR_MS
-        by_channel += (config.hour_strength * np.cos(2 * np.pi * (hours - _PEAK_HOURS) / 24)).astype(np.float32)
+        by_channel += (config.hour_strength * np.cos(2 * np.pi * (hours - _PEAK_HOURS[kinds]) / 24)).astype(np.float32)
         # An item has two topics at most: two look-ups instead of a product over all topics.
         rows = np.arange(len(requests))[:, np.newaxis]
         liking: FloatArray = wishes[rows, corpus.main_topics[items]]

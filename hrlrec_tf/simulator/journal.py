@@ -10,7 +10,6 @@ import copy
 import numpy as np
 import numpy.typing as npt
 
-from hrlrec_tf.simulator.config import CHANNELS
 from hrlrec_tf.simulator.days import ShownLists
 from hrlrec_tf.simulator.feed import Feed
 
@@ -47,10 +46,11 @@ class Journal:
 
     def __init__(self, feed: Feed, history_length: int) -> None:
         users, tags, items = feed.config.users, feed.corpus.tag_count + 1, feed.config.items
+        channels = len(feed.config.channel_names)
         self._corpus = feed.corpus
         self.rows = {name: np.zeros((users, history_length), dtype) for name, dtype in ROWS.items()}
         self.rows["item"][:] = NO_ITEM
-        self.channel_impressions, self.channel_clicks = (np.zeros((users, len(CHANNELS)), np.int64) for _ in range(2))
+        self.channel_impressions, self.channel_clicks = (np.zeros((users, channels), np.int64) for _ in range(2))
         self.tag_impressions, self.tag_clicks = (np.zeros((users, tags), np.int64) for _ in range(2))
         self.item_impressions, self.item_clicks = (np.zeros(items, np.int64) for _ in range(2))
         self._day = 0

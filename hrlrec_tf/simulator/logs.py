@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from hrlrec_tf.errors import ConfigError, LogError
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.days import ShownLists, simulate_day
 from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.policy import LoggingPolicy, Policy
@@ -65,8 +65,7 @@ def write_log(config: WorldConfig, out: pathlib.Path, progress: bool = True) -> 
       LogError: the files cannot be written.
     """
     out = out.resolve()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"{out} already exists and is not an empty folder; name a new one or remove it")
+    check_new(out)
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
@@ -79,6 +78,12 @@ def write_log(config: WorldConfig, out: pathlib.Path, progress: bool = True) -> 
         shutil.rmtree(partial, ignore_errors=True)
         raise LogError(f"cannot write the log to {out}: {error}; free space or name another folder") from error
     return summary
+
+
+def check_new(out: pathlib.Path) -> None:
+    """Raises ConfigError where `out` is a file or holds something already."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(f"{out} already exists and is not an empty folder; name a new one or remove it")
 
 
 def write_days(
@@ -103,7 +108,8 @@ def write_days(
       See `write_log`; shares are of all impressions.
     """
     table = LogTable(feed)
-    clicks, impressions = 0, np.zeros(len(CHANNELS), np.int64)
+    names = feed.config.channel_names
+    clicks, impressions = 0, np.zeros(len(names), np.int64)
     files = []
     for day in tqdm(days, desc="simulate", unit="day", disable=not progress):
         files.append(f"impressions-{day:05d}-of-{feed.config.days:05d}.parquet")
@@ -115,7 +121,7 @@ def write_days(
                 first += len(lists.requests)
                 clicks += int(lists.clicks.sum())
                 shown = lists.items[lists.items >= 0]
-                impressions += np.bincount(feed.corpus.channels[shown], minlength=len(CHANNELS))
+                impressions += np.bincount(feed.corpus.channels[shown], minlength=len(names))
     rows = int(impressions.sum())
     return {
         "rows": rows,
@@ -123,7 +129,7 @@ def write_days(
         "items": feed.config.items,
         "days": len(days),
         "ctr": clicks / max(rows, 1),
-        "channel_shares": {channel: int(n) / max(rows, 1) for channel, n in zip(CHANNELS, impressions, strict=True)},
+        "channel_shares": {channel: int(n) / max(rows, 1) for channel, n in zip(names, impressions, strict=True)},
         "files": files,
     }
 
@@ -157,7 +163,7 @@ class LogTable:
         tag_offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int32)
         self.by_item = {
             "item_id": pa.array([f"i{item:07d}" for item in range(config.items)]),
-            "channel": pa.array(CHANNELS).take(pa.array(corpus.channels)),
+            "channel": pa.array(config.channel_names).take(pa.array(corpus.channels)),
             "tags": pa.ListArray.from_arrays(tag_offsets, pa.array(self.tags).take(pa.array(corpus.tags[used]))),
             "item_author": pa.array([f"a{author:04d}" for author in corpus.authors]),
             "item_length_seconds": pa.array(corpus.length_seconds),

@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.corpus import Corpus
 from hrlrec_tf.simulator.noise import Purpose, RowNoise
 from hrlrec_tf.simulator.requests import FloatArray, IntArray, Requests
@@ -48,13 +48,19 @@ class Matcher:
         self.prototypes = rng.standard_normal((config.matcher_groups, config.topics), dtype=np.float32)
         self._misjudged = config.matcher_noise * rng.standard_normal((config.users, config.topics), dtype=np.float32)
         self._halves = RowNoise(config.seed, Purpose.CANDIDATES)
-        self._members = [np.flatnonzero(corpus.channels == channel) for channel in range(len(CHANNELS))]
+        self._members = [np.flatnonzero(corpus.channels == channel) for channel in range(len(config.channel_names))]
         self._day = -1
 
     @property
     def pool_size(self) -> int:
         """Items kept per group and channel."""
         return 2 * self._config.candidates_per_channel
+
+    @property
+    def most_candidates(self) -> int:
+        """Columns of `candidates` on the day that has most of them."""
+        ordinary = len(self._members) * self._config.candidates_per_channel
+        return max([ordinary, *(sum(self._counts(shock.day)) for shock in self._config.shocks)])
 
     def pools(self, day: int) -> IntArray:
         """[groups, channels * pool_size]: each group's items of a day, best first within a channel, then PAD."""
@@ -97,7 +103,7 @@ class Matcher:
         config, corpus = self._config, self._corpus
         common = config.matcher_quality * corpus.quality + corpus.popularity
         common = common + config.freshness_strength * corpus.freshness(day)
-        pools = np.full((config.matcher_groups, len(CHANNELS), self.pool_size), PAD, np.int32)
+        pools = np.full((config.matcher_groups, len(config.channel_names), self.pool_size), PAD, np.int32)
         for channel, members in enumerate(self._members):
             members = members[corpus.birth_days[members] <= day]
             kept = min(self.pool_size, len(members))

@@ -18,7 +18,6 @@ from hrlrec_tf import features
 from hrlrec_tf.data import item_counts
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.features import FeatureSpec
-from hrlrec_tf.simulator.config import CHANNELS
 from hrlrec_tf.simulator.feed import DAY_MS, Feed
 from hrlrec_tf.simulator.journal import Journal
 from hrlrec_tf.simulator.logs import LogTable
@@ -79,6 +78,7 @@ class RequestInputs:
         self._users = {name: tf.constant(users[name].to_pylist()) for name in spec.request if name in users}
         self._devices = tf.constant(table.devices.to_pylist())
         self._tags = tf.constant([*table.tags, ""])
+        self._channels = tf.constant(feed.config.channel_names)
         known = {*self._items, *self._users, "timestamp", "request_id", "context_device"}
         known |= set(features.ITEM_COUNTS) if counts else set()
         for name in (*spec.request, *spec.item):
@@ -128,7 +128,7 @@ class RequestInputs:
             inputs[features.CANDIDATE + name] = _gather(values, numbers["candidate"])
         for name in features.ITEM_COUNTS if self._counts else ():
             inputs |= {prefix + name: numbers[prefix + name] for prefix in (features.HISTORY, features.CANDIDATE)}
-        for level, names in (("channel", tf.constant(CHANNELS)), ("tag", self._tags)):
+        for level, names in (("channel", self._channels), ("tag", self._tags)):
             impressions, clicked = numbers[f"{level}_impressions"], numbers[f"{level}_clicks"]
             inputs[f"profile_{level}"] = tf.where(impressions > 0, names[tf.newaxis], "")
             inputs[f"profile_{level}_impressions"] = impressions
@@ -180,7 +180,7 @@ class QuotaPolicy:
     Args:
       name: of the policy. inputs, journal: as in `ModelPolicy`.
       score: the `score` signature: inputs by name -> `click_probability` [requests, candidates].
-      quotas: rows of each channel in a list, in the order of CHANNELS.
+      quotas: rows of each channel in a list, in the order of the world's channel_names.
     """
 
     _IN_A_ROW = 2

@@ -32,6 +32,7 @@ class Purpose(enum.IntEnum):
     EXPLORE = 13
     RANDOM_ITEM = 14
     ARM = 15
+    LENGTH = 16
 
 
 _TABLE_SIZE = 1 << 16

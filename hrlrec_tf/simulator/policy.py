@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from hrlrec_tf.errors import PolicyError
 from hrlrec_tf.simulator import clicks
-from hrlrec_tf.simulator.config import CHANNELS
 from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.matcher import Candidates, best_columns
 from hrlrec_tf.simulator.noise import Purpose, RowNoise, uniform
@@ -109,8 +108,9 @@ def explore(
     who = (requests.users[:, np.newaxis], requests.day, requests.numbers[:, np.newaxis], np.arange(length))
     explored = uniform(seed, Purpose.EXPLORE, *who) < epsilon
     draws = uniform(seed, Purpose.RANDOM_ITEM, *who)
+    count_channels = int(channels.max()) + 1
     of_channel = np.where(candidates.items >= 0, channels[candidates.items], -1)
-    left = np.stack([(of_channel == channel).sum(axis=1) for channel in range(len(CHANNELS))], axis=1)
+    left = np.stack([(of_channel == channel).sum(axis=1) for channel in range(count_channels)], axis=1)
     real = np.argsort(candidates.items < 0, axis=1, kind="stable") if (candidates.items < 0).any() else None
     free = np.ones(candidates.items.shape, bool)
     out = np.empty((4, *ranked.shape))
@@ -173,6 +173,7 @@ class LoggingPolicy:
             liking = feed.corpus.main_weight * np.take_along_axis(tastes, feed.corpus.main_topics[pools], axis=1)
             scores = config.policy_personal * config.taste_strength * liking
             scores = scores + config.policy_quality * feed.corpus.quality[pools] + feed.corpus.popularity[pools]
+            scores = scores + np.array(config.policy_channels)[feed.corpus.channels[pools]]
             self._scores, self._day = scores.astype(np.float32), day
         return self._scores
 

@@ -18,10 +18,10 @@ from hrlrec_tf.simulator.requests import IntArray, Requests
 from hrlrec_tf.simulator.state import UserStates
 from hrlrec_tf.simulator.users import DEVICES
 
-_PEAK_HOUR = 20
 _MAIN_DEVICE_SHARE = 0.8
 _PAUSE_MS = (20_000.0, 120_000.0)  # between a list's end and the next request, beside the dwell time
-_WEEKEND = np.array([-1, -1, -1, -1, -1, 2.5, 2.5])  # sums to 0
+_PEAK_HOUR = 20
+WEEKEND = np.array([-1, -1, -1, -1, -1, 2.5, 2.5])  # sums to 0
 
 
 class Traffic(abc.ABC):
@@ -30,7 +30,8 @@ class Traffic(abc.ABC):
     def __init__(self, feed: Feed, states: UserStates) -> None:
         self.feed, self.states = feed, states
         hours = np.arange(24)
-        weights = 1.0 + feed.config.hour_cycle * np.cos(2.0 * np.pi * (hours - _PEAK_HOUR) / 24.0)
+        cycle = 1.0 + feed.config.hour_cycle * np.cos(2.0 * np.pi * (hours - _PEAK_HOUR) / 24.0)
+        weights = np.array(feed.config.hour_shares or cycle)
         self._by_hour = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
 
     @abc.abstractmethod
@@ -44,12 +45,27 @@ class Traffic(abc.ABC):
     def requests_on(self, day: int) -> float:
         """Requests of an ordinary day, by its day of the week."""
         config = self.feed.config
-        return config.requests_per_day * (1 + config.weekday_cycle * _WEEKEND[config.weekday(day)])
+        return config.requests_per_day * (1 + config.weekday_cycle * WEEKEND[config.weekday(day)])
 
     def lists_of_a_visit(self) -> float:
         """Lists of an ordinary visit."""
         config = self.feed.config
         return float((config.another_request ** np.arange(config.max_requests)).sum())
+
+    def draw(self, day: int, visit: int, count: int, busy: IntArray | None = None) -> IntArray:
+        """Different users, in proportion to their rates (Efraimidis and Spirakis 2006: largest u ** (1 / rate)).
+
+        Args:
+          day, visit: key the luck.
+          count: how many; at most those who are not busy.
+          busy: who cannot come.
+        """
+        rates = self.states.visit_rates()
+        luck = uniform(self.feed.config.seed, Purpose.VISIT, np.arange(len(rates)), day, visit)
+        keys = np.log(luck + 1e-300) / rates
+        if busy is not None:
+            keys[busy] = -np.inf
+        return np.sort(np.argpartition(-keys, count - 1)[:count]).astype(np.int32)
 
     def begin(self, day: int, users: IntArray, numbers: IntArray) -> Requests:
         """First requests of visits."""
@@ -107,13 +123,6 @@ class Fixed(Traffic):
         for visit in itertools.count():
             if not self.left:
                 return
-            users = self._draw(day, visit, min(max(int(self.left / self.lists_of_a_visit()), 1), len(had)))
+            users = self.draw(day, visit, min(max(int(self.left / self.lists_of_a_visit()), 1), len(had)))
             yield users, had[users]
             had[users] += self.feed.config.max_requests
-
-    def _draw(self, day: int, visit: int, count: int) -> IntArray:
-        """Different users, in proportion to their rates (Efraimidis and Spirakis 2006: largest u ** (1 / rate))."""
-        rates = self.states.visit_rates()
-        luck = uniform(self.feed.config.seed, Purpose.VISIT, np.arange(len(rates)), day, visit)
-        keys = np.log(luck + 1e-300) / rates
-        return np.sort(np.argpartition(-keys, count - 1)[:count]).astype(np.int32)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 
 AGE_BANDS = ("under_18", "18_24", "25_34", "35_44", "45_54", "55_plus")
 GENDERS = ("female", "male", "unknown")
@@ -58,7 +58,7 @@ def make_users(config: WorldConfig, rng: np.random.Generator) -> Users:
     return Users(
         tastes=_around_profile(profile, config.topics, config.profile_share, rng),
         later_tastes=_around_profile(profile, config.topics, config.profile_share, rng),
-        channel_affinities=_around_profile(profile, len(CHANNELS), config.profile_share, rng),
+        channel_affinities=_around_profile(profile, len(config.channel_names), config.profile_share, rng),
         click_bias=rng.normal(0.0, config.user_bias_spread, config.users).astype(np.float32),
         activity=activity / activity.sum(),
         age_band=age_band,

@@ -1,5 +1,6 @@
 """Worlds as YAML files: a value per field of `WorldConfig` that differs from its default."""
 
+import dataclasses
 import importlib.resources
 import pathlib
 from collections.abc import Mapping
@@ -34,6 +35,14 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> WorldConfig:
         return parsing.build(WorldConfig, {**values, **(overrides or {})} if isinstance(values, dict) else values, "")
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
+
+
+def save(config: WorldConfig, path: pathlib.Path) -> None:
+    """Writes a file that `load` reads."""
+    usual, values = dataclasses.asdict(WorldConfig()), dataclasses.asdict(config)
+    changed = {name: value for name, value in values.items() if value != usual[name]}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
+    path.write_text(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=120), encoding="utf-8")
 
 
 def bundled() -> list[str]:
