@@ -21,7 +21,7 @@ from hrlrec_tf.cli import main, write_json
 from hrlrec_tf.errors import ConfigError, DataError, TrainingError
 from hrlrec_tf.experiments.simulated import HISTORY_LENGTH
 from hrlrec_tf.simulator import logs
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import DAY_MS, HOUR_MS, Feed
 from hrlrec_tf.simulator.matcher import Candidates
 from hrlrec_tf.simulator.policy import LoggingPolicy, Policy
@@ -234,5 +234,6 @@ class Panel:
         choice = policy.lists(self.requests, self.candidates)
         items = np.take_along_axis(self.candidates.items, np.maximum(choice.places, 0), axis=1)
         channels = np.where(choice.places >= 0, feed.corpus.channels[items], -1)
-        rows = np.stack([(channels == channel).sum(axis=1) for channel in range(len(CHANNELS))], axis=1)
-        return rows.reshape(2, HOURS, PER_HOUR, len(CHANNELS)).astype(np.float64)
+        count = len(feed.config.channel_names)
+        rows = np.stack([(channels == channel).sum(axis=1) for channel in range(count)], axis=1)
+        return rows.reshape(2, HOURS, PER_HOUR, count).astype(np.float64)

@@ -18,7 +18,7 @@ from hrlrec_tf.errors import ConfigError, TrainingError
 from hrlrec_tf.evaluation import significance
 from hrlrec_tf.experiments import trials
 from hrlrec_tf.experiments.daily import FIRST_DAYS, Chain
-from hrlrec_tf.simulator.config import CHANNELS, WorldConfig
+from hrlrec_tf.simulator.config import WorldConfig
 
 WEEK = 7
 MODELS = {"hrl-rec": "HRL-Rec", "dqn-gru": "DQN (GRU)"}
@@ -85,7 +85,11 @@ def reproduce(experiment: Experiment, jobs: int) -> dict[str, Any]:
     known = {model: each for model, each in finished.items() if each}
     if not known:
         raise TrainingError(f"no chain of days is finished: {next(iter(failed.values()), 'none was run')}")
-    rows = [_row(model, channel, chains) for model, chains in known.items() for channel in range(len(CHANNELS))]
+    rows = [
+        _row(model, channel, chains)
+        for model, chains in known.items()
+        for channel in range(len(experiment.world.channel_names))
+    ]
     return {
         "exhibit": "fig4",
         "title": "Channel shares under daily updates, in the simulator",
@@ -157,7 +161,12 @@ def _row(model: str, channel: int, chains: Sequence[Chain]) -> dict[str, Any]:
         figures.append(figure)
     means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
     low, high = significance.t_interval(np.array([figure["mean_change"] for figure in figures]))
-    labels = {"model": model, "label": MODELS[model], "channel": CHANNELS[channel], "seeds": len(chains)}
+    labels = {
+        "model": model,
+        "label": MODELS[model],
+        "channel": chains[0].world.channel_names[channel],
+        "seeds": len(chains),
+    }
     return {**labels, **means, "mean_change_low": low, "mean_change_high": high}
 
 
@@ -186,7 +195,7 @@ def _series(chain: Chain) -> dict[str, dict[str, list[float]]]:
     weeks = {"first week": by_hour[:WEEK], "second week": by_hour[WEEK:]}
     return {
         name: {week: values[..., channel].reshape(-1).tolist() for week, values in weeks.items()}
-        for channel, name in enumerate(CHANNELS)
+        for channel, name in enumerate(chain.world.channel_names)
     }
 
 
