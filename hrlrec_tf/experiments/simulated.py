@@ -88,19 +88,20 @@ class SimulatedFeed:
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        stage = self._morning()
+        stage = self.morning()
         traffic = Open(stage.feed, stage.states)
         logs.write_days(stage.feed, LoggingPolicy(stage.feed), traffic, range(self.logged_days), partial)
         (partial / "dataset.yaml").write_text(_DATASET, encoding="utf-8")
         os.replace(partial, folder)
 
-    def _morning(self) -> Stage:
+    def morning(self) -> Stage:
+        """The feed before its first day."""
         return Stage.open(self.feed, HISTORY_LENGTH)
 
     @functools.cached_property
     def evening(self) -> tuple[Stage, np.ndarray]:
         """The feed after the logged days, and clicks per channel in the log."""
-        stage = self._morning()
+        stage = self.morning()
         policy, traffic = LoggingPolicy(stage.feed), Open(stage.feed, stage.states)
         channels = len(self.config.channel_names)
         clicks = np.zeros(channels, np.int64)

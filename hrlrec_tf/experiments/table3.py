@@ -126,7 +126,7 @@ def reproduce(experiment: Experiment, jobs: int, replicates: int = ab_test.REPLI
         "trial_days": TRIAL_DAYS,
         "rows": rows,
         "split": _split(arms, experiment, replicates),
-        "offline": _offline(rows, runs),
+        "offline": _offline(rows, runs, wanted),
         "verdict": [sentence for click_model in CLICK_MODELS for sentence in verdict(rows, click_model)],
         "failed": failed,
     }
@@ -224,13 +224,19 @@ def _split(arms: Mapping[tuple[str, str, int], Arm], experiment: Experiment, rep
     return found
 
 
-def _offline(rows: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What evaluation on the log said of the same models, beside what the test said."""
+def _offline(rows: Sequence[Mapping[str, Any]], runs: Sequence[Run], tried: Sequence[TrialRun]) -> list[dict[str, Any]]:
+    """What evaluation on the log said of the same models, AUC and inverse propensities, beside what the test said."""
     offline = []
     for row in rows:
         aucs = [float(str((run.result() or {}).get("auc", "nan"))) for run in runs if run.cell.name == row["model"]]
         if aucs:
             lifts = {name: row[name] for name in ("model", "label", "click_model", "unseen", "ctr_lift", "acn_lift")}
+            estimates = [run.estimates() for run in tried if run.policy == row["model"]]
+            for level in ("item", "channel"):
+                known = [each[level] for each in estimates if level in each]
+                for figure in ("value", "effective_sample_size"):
+                    values = [math.nan if each[figure] is None else each[figure] for each in known]
+                    lifts[f"{level}_{figure}"] = float(np.mean(values)) if values else math.nan
             offline.append({**lifts, "auc": float(np.mean(aucs))})
     return offline
 

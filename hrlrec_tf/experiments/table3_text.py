@@ -10,7 +10,10 @@ HEADS = (
     *("requests", "tags a list", "abandoned", "paper: CTR", "paper: ACN"),
 )
 SPLIT_HEADS = ("click model", "sample ratio p", "A/A CTR", "A/A ACN", "A/B CTR", "A/B ACN")
-OFFLINE_HEADS = ("policy", "AUC on the log", "CTR lift in the test", "ACN lift in the test")
+OFFLINE_HEADS = (
+    *("policy", "AUC on the log", "IPS, first item", "effective lists", "IPS, first channel", "effective lists"),
+    *("CTR lift in the test", "ACN lift in the test"),
+)
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
@@ -49,7 +52,21 @@ def split_cells(row: Mapping[str, Any]) -> list[str]:
 
 def offline_cells(row: Mapping[str, Any]) -> list[str]:
     """Offline beside online of one policy."""
-    return [row["label"], formatting.number(row["auc"], 4), signed(row["ctr_lift"]), signed(row["acn_lift"])]
+    estimates = [
+        text
+        for level in ("item", "channel")
+        for text in (
+            formatting.percent(row[f"{level}_value"]),
+            formatting.number(row[f"{level}_effective_sample_size"], 0),
+        )
+    ]
+    return [
+        row["label"],
+        formatting.number(row["auc"], 4),
+        *estimates,
+        signed(row["ctr_lift"]),
+        signed(row["acn_lift"]),
+    ]
 
 
 def by_click_model(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

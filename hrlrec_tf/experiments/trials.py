@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from hrlrec_tf.cli import write_json
 from hrlrec_tf.errors import ConfigError, HrlrecError
-from hrlrec_tf.experiments import cells
+from hrlrec_tf.experiments import cells, counterfactual
 from hrlrec_tf.experiments.simulated import SimulatedFeed
 from hrlrec_tf.simulator.policy import LoggingPolicy, Oracle, Policy
 from hrlrec_tf.simulator.trial import Stage, Trial, run_trial
 
+JUDGED_DAYS = 3  # the newest logged ones, on which the log is asked what a policy would have earned
 SIMPLE: dict[str, Callable[..., Policy]] = {"oracle": Oracle, "logging": LoggingPolicy}
 
 
@@ -78,6 +79,12 @@ class TrialRun:
                 raise ConfigError(f"{mark} is a trial of another {name}; choose another --out, or remove {self.file}")
         return Trial.load(self.file)
 
+    def estimates(self) -> dict[str, dict[str, Any]]:
+        """What the log said of the policy; see `counterfactual`. Empty under another click model than the log's."""
+        mark = self.file.with_suffix(".json")
+        found = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
+        return {level: found[level] for level in ("item", "channel") if level in found}
+
     def execute(self) -> None:
         """Runs the trial and writes what it found."""
         stage, _ = self.feed.evening
@@ -85,8 +92,11 @@ class TrialRun:
         trial = run_trial(stage.copy(self.click_model), self.make_policy, range(first, first + self.days))
         self.file.parent.mkdir(parents=True, exist_ok=True)
         trial.save(self.file)
-        lists, seconds = int(trial.requests.sum()), time.monotonic() - started
-        write_json(self.file.with_suffix(".json"), {**self.identity, "lists": lists, "seconds": seconds})
+        figures: dict[str, Any] = {"lists": int(trial.requests.sum()), "seconds": time.monotonic() - started}
+        if self.model is not None and self.click_model == self.feed.config.click_model:
+            judged = range(first - JUDGED_DAYS, first)
+            figures |= counterfactual.first_position(self.feed.morning(), self.make_policy, range(first), judged)
+        write_json(self.file.with_suffix(".json"), {**self.identity, **figures})
 
     def make_policy(self, stage: Stage) -> Policy:
         """The policy on a stage."""
