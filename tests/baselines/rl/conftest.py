@@ -16,7 +16,10 @@ from hrlrec_tf.data.input import Batch, SessionReader
 
 DQNS = ("dqn-lr", "dqn-gru", "double-dueling-dqn")
 FLAT = (*DQNS, "ddpg")
-TINY = ("network.embedding_dim=8", "network.state_dim=12", "training.batch_size=16", "training.seed=1")
+TINY = (
+    *("network.embedding_dim=8", "network.state_dim=12", "network.min_item_impressions=0"),
+    *("training.batch_size=16", "training.seed=1"),
+)
 
 
 def settings(model: str, *more: str) -> RlConfig:
