@@ -171,7 +171,7 @@ class _Run:
         """Validation metrics of the kept networks."""
         return {} if math.isinf(float(self._best_auc)) else {"validation_auc": float(self._best_auc)}
 
-    def start(self, warm_start: str | None) -> None:
+    def start(self, warm_start: str | None = None) -> None:
         """Goes on from the last checkpoint; if there is none, from another model's, or starts the critics."""
         checkpoint = self._last.latest_checkpoint
         if checkpoint is None and warm_start is not None:
