@@ -18,8 +18,9 @@ def calls(monkeypatch):
     def fit(pattern, schema, out):
         seen["fit"] = (pattern, out)
 
-    def train(config, schema, transform_dir, train_files, validation_files, out, resume, progress):
+    def train(config, schema, transform_dir, train_files, validation_files, out, resume, progress, model, warm_start):
         seen["train"] = (config, transform_dir, train_files, validation_files, out, resume)
+        seen["from"] = (model, warm_start)
         return {"epochs": 1, "validation_auc": 0.5}
 
     monkeypatch.setattr(transform, "fit", fit)
@@ -42,6 +43,13 @@ def test_train_hands_everything_on(prepared, tmp_path, calls, capsys):
     assert validation_files == [str(prepared / "validation" / "sessions-0.tfrecord.gz")]
     assert (out, resume) == (str(tmp_path / "m"), True)
     assert result["epochs"] == 1 and "validation AUC 0.5000" in capsys.readouterr().out
+    assert calls["from"] == ("hrl-rec", None)
+
+
+def test_a_warm_start_brings_its_transform(prepared, model_dir, tmp_path, calls):
+    tiny.run_verb(verbs.TRAIN, f"--data={prepared} --out={tmp_path / 'm'} --warm-start={model_dir}")
+    assert calls["from"] == ("hrl-rec", str(model_dir)) and calls["train"][1] == str(model_dir / "transform")
+    assert "fit" not in calls
 
 
 def test_train_fits_the_transform_once(prepared, tmp_path, calls):
