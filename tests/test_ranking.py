@@ -242,18 +242,11 @@ def repeat(values, count: int):
     return tf.nest.map_structure(lambda v: tf.repeat(v, count, axis=0), values)
 
 
-@pytest.mark.parametrize(("constraint", "share"), [("hard", 0.0), ("hard", 0.5), ("soft", 0.5)])
-def test_propensities_of_whole_lists_are_their_frequencies(network, reader, constraint, share, change, soften):
-    """All paths of exploring without replacement: 24 lists of four candidates, one of them drawn in each of 6,000."""
-    tf.random.set_seed(8)
-    if constraint == "soft":
-        soften(0.7)
-    change(channel_exploration=share)
+def check_frequencies(ranker: Ranker, reader) -> None:
+    """Compares reported with counted shares of 24 lists of four candidates, one of them drawn in each of 6,000."""
     draws, epsilon = 6000, 0.6
     request, candidates = repeat(split(reader, [session(0, LISTS[0])]), draws)
-    ranked = {
-        name: v.numpy() for name, v in Ranker(network).rank(request, candidates, tf.fill([draws], epsilon)).items()
-    }
+    ranked = {name: v.numpy() for name, v in ranker.rank(request, candidates, tf.fill([draws], epsilon)).items()}
     assert (np.sort(ranked["index"], axis=1) == np.arange(T)).all()  # nothing twice, nothing lost
     step = ranked["propensity_channel"] * ranked["propensity_item"]
     counted = collections.Counter(map(tuple, ranked["index"]))
@@ -272,6 +265,16 @@ def test_propensities_of_whole_lists_are_their_frequencies(network, reader, cons
             for prefix, choices in nexts.items():
                 np.testing.assert_allclose(sum(choices.values()), 1.0, rtol=1e-5, err_msg=f"{of} after {prefix}")
     np.testing.assert_allclose(ranked["explored"].mean(), epsilon, atol=0.02)
+
+
+@pytest.mark.parametrize(("constraint", "share"), [("hard", 0.0), ("hard", 0.5), ("soft", 0.5)])
+def test_propensities_of_whole_lists_are_their_frequencies(network, reader, constraint, share, change, soften):
+    """All paths of exploring without replacement."""
+    tf.random.set_seed(8)
+    if constraint == "soft":
+        soften(0.7)
+    change(channel_exploration=share)
+    check_frequencies(Ranker(network), reader)
 
 
 def test_logged_propensities_judge_the_greedy_policy(network, reader, change):

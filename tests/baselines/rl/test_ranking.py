@@ -1,5 +1,6 @@
 """Lists of one-level networks: chosen by preference among all candidates, whatever their order."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -7,7 +8,7 @@ import oracles
 import pytest
 import tensorflow as tf
 import tiny
-from test_ranking import ITEMS, LISTS, T, session, split
+from test_ranking import ITEMS, LISTS, T, check_frequencies, session, split
 
 from hrlrec_tf import models
 from hrlrec_tf.baselines.rl.networks import FlatLevel
@@ -78,27 +79,65 @@ def test_what_rank_reports_is_what_evaluation_would_score(network, reader, epsil
     assert (ranked["q_channel"] == 0).all() and ranked["explored"].min() == ranked["explored"].max() == epsilon
 
 
-def test_the_greedy_choice(network, reader, greedy):
-    """The largest Q, or for DDPG the nearest to the action, of all channels' candidates, by a loop."""
-    level, places = network.item_level, {}
-    ddpg = isinstance(level, FlatLevel)
-    for b, names in enumerate(LISTS[:2]):
-        shown, left = names_of(greedy)[b], list(names)
-        for t in range(T):
-            places[b, t] = [(*shown[:t], name) for name in left]
-            left.remove(shown[t])
-    batch = tiny.read(reader, *(session(b, names) for (b, _), lists in places.items() for names in lists))
+def preferred(network, reader, asked: list[tuple[int, tuple[str, ...], list[str]]]) -> list[str]:
+    """Of (user, items above, items left), by a loop: the largest Q, or for DDPG the nearest to the action."""
+    level, lists = network.item_level, [(user, (*above, name)) for user, above, left in asked for name in left]
+    batch = tiny.read(reader, *(session(user, names) for user, names in lists))
     rows, q_item = embed(network.embedding, batch), network(batch)["q_item"].numpy()
-    actions = level.actor(level.states(rows, network.embedding)).numpy().astype(float) if ddpg else None
-    items, first = network.displayed_actions(rows).numpy().astype(float), 0
-    for (b, t), lists in places.items():
-        of = slice(first, first + len(lists))
-        preferences = q_item[of, t]
-        if ddpg:
-            preferences = [oracles.cosine(*pair) for pair in zip(actions[of, t], items[of, t])]
-        assert lists[int(np.argmax(preferences))][t] == names_of(greedy)[b][t]
-        first += len(lists)
-    assert len({ITEMS[name][0] for name in names_of(greedy)[0]}) > 1
+    actions = items = None
+    if isinstance(level, FlatLevel):
+        actions = level.actor(level.states(rows, network.embedding)).numpy().astype(float)
+        items = network.displayed_actions(rows).numpy().astype(float)
+    found, first = [], 0
+    for _, above, left in asked:
+        of, t = range(first, first + len(left)), len(above)
+        values = [q_item[i, t] if actions is None else oracles.cosine(actions[i, t], items[i, t]) for i in of]
+        found.append(left[int(np.argmax(values))])
+        first += len(left)
+    return found
+
+
+def test_the_greedy_choice(network, reader, greedy):
+    """Of all channels' candidates."""
+    shown = names_of(greedy)[:2]
+    asked = [
+        (b, names[:t], [each for each in LISTS[b] if each not in names[:t]])
+        for b, names in enumerate(shown)
+        for t in range(T)
+    ]
+    assert preferred(network, reader, asked) == [name for names in shown for name in names]
+    assert len({ITEMS[name][0] for name in shown[0]}) > 1
+
+
+@pytest.fixture
+def explore_channels(network, monkeypatch):
+    """Sets `network.channel_exploration` for one test."""
+    return lambda share: monkeypatch.setattr(
+        network, "config", dataclasses.replace(network.config, channel_exploration=share)
+    )
+
+
+def test_propensities_of_whole_lists_are_their_frequencies(network, reader, explore_channels):
+    tf.random.set_seed(8)
+    explore_channels(0.5)
+    check_frequencies(models.ranker(network), reader)
+
+
+def test_a_channel_drawn_at_random_shows_the_preferred_item(network, reader, explore_channels):
+    tf.random.set_seed(10)
+    explore_channels(1.0)
+    lists = LISTS * 3
+    ranked = rank(network, *split(reader, [session(0, names) for names in lists]), epsilon=1.0)
+    asked, channels = [], []
+    for names, offered in zip(names_of(ranked), lists):
+        for t, name in enumerate(names):
+            left = [each for each in offered if each not in names[:t]]
+            asked.append((0, names[:t], [each for each in left if ITEMS[each][0] == ITEMS[name][0]]))
+            channels.append(len({ITEMS[each][0] for each in left}))
+    assert max(len(left) for *_, left in asked) > 1
+    assert preferred(network, reader, asked) == [name for names in names_of(ranked) for name in names]
+    np.testing.assert_allclose(ranked["propensity_channel"].reshape(-1), 1 / np.array(channels), rtol=1e-5)
+    np.testing.assert_allclose(ranked["propensity_item"], 1.0, rtol=1e-5)
 
 
 def test_the_order_of_the_candidates_changes_nothing(network, reader, greedy):
