@@ -150,7 +150,7 @@ class LossConfig:
             if not (weight or self.ctr):
                 raise ConfigError(
                     f"losses.ctr is 0, so Q predicts clicks, and losses.{level} is 0, so nothing trains the {level} "
-                    "level's Q; give one of the two a weight above 0"
+                    f"level's Q; give losses.{level} a weight above 0, or losses.ctr where the model has it"
                 )
 
 
