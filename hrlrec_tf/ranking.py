@@ -55,6 +55,10 @@ class Encoded(NamedTuple):
     actions: tf.Tensor  # [B, N, D] the items in the actions' space
     channels: tf.Tensor  # [B, N] int32 in [0, B * N), equal for candidates of one channel of one request alone
 
+    def in_channel_of(self, index: tf.Tensor) -> tf.Tensor:
+        """Which candidates have the channel of the candidates `index` [B]: [B, N] bool."""
+        return self.channels == tf.gather(self.channels, index, batch_dims=1)[:, tf.newaxis]
+
 
 class Ranker:
     """Ranks and scores candidates with a trained network.
@@ -191,9 +195,8 @@ class Ranker:
 
         def inside(index: tf.Tensor, item_action: tf.Tensor) -> tf.Tensor:
             """The policy's item in the channel of `index`."""
-            in_channel = encoded.channels == tf.gather(encoded.channels, index, batch_dims=1)[:, tf.newaxis]
             similarities = retrieval.cosine_similarities(item_action, encoded.actions)
-            return retrieval.select_item(similarities, in_channel, available)
+            return retrieval.select_item(similarities, encoded.in_channel_of(index), available)
 
         if config.channel_constraint == "hard":
             selected = retrieval.nearest(wishes, available)

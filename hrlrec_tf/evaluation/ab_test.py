@@ -57,7 +57,9 @@ class Arm:
     counts: Counts
     days: int
     users: npt.NDArray[np.bool_]
-    _kept: dict[tuple[int, int], dict[str, Floats]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    _kept: dict[tuple[int, int], dict[str, Floats]] = dataclasses.field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
 
     def sums(self, name: str) -> npt.NDArray[np.int64]:
         """[users]: what each user adds to a sum; 0 for those of other arms."""

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from hrlrec_tf.evaluation import off_policy
-from hrlrec_tf.simulator.days import ShownLists, simulate_day
-from hrlrec_tf.simulator.policy import Choice, LoggingPolicy, Policy
+from hrlrec_tf.simulator.days import simulate_day
+from hrlrec_tf.simulator.feed import Feed
+from hrlrec_tf.simulator.policy import LoggingPolicy, Policy
+from hrlrec_tf.simulator.requests import Requests
 from hrlrec_tf.simulator.traffic import Open
 from hrlrec_tf.simulator.trial import Stage
 
@@ -42,33 +44,27 @@ def first_position(
     """
     policy, logging = make_policy(stage), LoggingPolicy(stage.feed)
     traffic = Open(stage.feed, stage.states)
-    seen: list[tuple[ShownLists, Choice]] = []
+    parts: list[tuple[np.ndarray, ...]] = []
     for day in logged:
         for lists in simulate_day(stage.feed, logging, traffic, day):
             if day in judged:
-                candidates = stage.feed.matcher.candidates(lists.requests)
-                seen.append((lists, policy.lists(lists.requests, candidates)))
+                wanted, logged_choice = _first_items(stage.feed, policy, lists.requests), lists.choice
+                chances = (logged_choice.propensity_channel[:, 0], logged_choice.propensity_item[:, 0])
+                parts.append((wanted, lists.items[:, 0], lists.clicks[:, 0], lists.requests.users, *chances))
             stage.journal.add(lists)
+    wanted, shown, clicks, users, of_channel, within = (np.concatenate(each) for each in zip(*parts, strict=True))
     channels = stage.feed.corpus.channels
-    wanted = [_first_item(stage, lists, choice) for lists, choice in seen]
-    shown = np.concatenate([lists.items[:, 0] for lists, _ in seen])
-    same_item = np.concatenate(wanted) == shown
-    same_channel = channels[np.concatenate(wanted)] == channels[shown]
-    chances = [lists.choice for lists, _ in seen]
-    of_channel = np.concatenate([chance.propensity_channel[:, 0] for chance in chances])
-    of_item = of_channel * np.concatenate([chance.propensity_item[:, 0] for chance in chances])
-    clicks = np.concatenate([lists.clicks[:, 0] for lists, _ in seen])
-    users = np.concatenate([lists.requests.users for lists, _ in seen])
     return {
-        level: _estimate(clicks, propensity, same, users)
-        for level, propensity, same in (("item", of_item, same_item), ("channel", of_channel, same_channel))
+        "item": _estimate(clicks, of_channel * within, wanted == shown, users),
+        "channel": _estimate(clicks, of_channel, channels[wanted] == channels[shown], users),
     }
 
 
-def _first_item(stage: Stage, lists: ShownLists, choice: Choice) -> np.ndarray:
+def _first_items(feed: Feed, policy: Policy, requests: Requests) -> np.ndarray:
     """[requests]: the item that a policy would have shown first."""
-    items = stage.feed.matcher.candidates(lists.requests).items
-    first: np.ndarray = np.take_along_axis(items, choice.places[:, :1], axis=1)[:, 0]
+    candidates = feed.matcher.candidates(requests)
+    places = policy.lists(requests, candidates).places[:, :1]
+    first: np.ndarray = np.take_along_axis(candidates.items, places, axis=1)[:, 0]
     return first
 
 

@@ -12,6 +12,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Chain:
     @property
     def identity(self) -> dict[str, Any]:
         """What the folder holds."""
-        return {"world": dataclasses.asdict(self.world), "model": self.model, "settings": list(self.settings)}
+        return {"world": self.world.changed(), "model": self.model, "settings": list(self.settings)}
 
     def version(self, day: int) -> pathlib.Path:
         """Folder of the model that serves a day."""
@@ -93,19 +94,25 @@ class Chain:
         write_json(mark, self.identity)
         served = [day for day in self.days if self.trial(day) is not None]
         last = max(served, default=FIRST_DAYS - 1)
+        if last + 1 == self.days.stop:
+            return
         stage = self._evening(last) or self._first_week()
-        panel = Panel.draw(stage.feed)
+        asking, panel = self._first_evening(), Panel.draw(stage.feed)
         for day in range(last + 1, self.days.stop):
             self._update(day)
-            self._look(panel, day)
-            stage = self._serve(stage, day)
+            policy = self._policies(day, stage.feed)
+            self._look(day, panel, asking.feed, policy(asking, 0.0))
+            stage = self._serve(stage, policy, day)
 
-    def _start(self) -> Stage:
-        return Stage.open(Feed.create(self.world), HISTORY_LENGTH)
+    def _first_evening(self) -> Stage:
+        """The evening after the first week, which is when the panel asks."""
+        stage = Stage.open(Feed.create(self.world), HISTORY_LENGTH)
+        run_trial(stage, lambda each: LoggingPolicy(each.feed), range(FIRST_DAYS))
+        return stage
 
     def _first_week(self) -> Stage:
         """The days under the logging policy, written down; returns the last evening."""
-        stage = self._start()
+        stage = Stage.open(Feed.create(self.world), HISTORY_LENGTH)
         shutil.rmtree(self.out / "log", ignore_errors=True)
         (self.out / "log").mkdir()
         traffic = Open(stage.feed, stage.states)
@@ -162,38 +169,28 @@ class Chain:
         )
         (self.out / "log" / "dataset.yaml").write_text(text, encoding="utf-8")
 
-    def _policy(self, stage: Stage, day: int, epsilon: float) -> Policy:
-        from hrlrec_tf import export
-        from hrlrec_tf.simulator.model_policy import CountsRule, ModelPolicy, RequestInputs
+    def _policies(self, day: int, feed: Feed) -> Callable[[Stage, float], Policy]:
+        """A day's model as a policy on a stage, with a share of positions that explore."""
+        from hrlrec_tf.simulator.model_policy import ModelPolicy, open_model
 
-        make, reader = export.serving_module(str(self.version(day) / "model"))
-        inputs = RequestInputs(stage.feed, reader.spec, CountsRule.of_sessions(self.out / "sessions"))
-        module: Any = make()
-        return ModelPolicy(self.model, inputs, stage.journal, module.ranked, epsilon)
+        module: Any
+        module, inputs = open_model(self.version(day) / "model", self.out / "sessions", feed)
+        return lambda stage, epsilon: ModelPolicy(self.model, inputs, stage.journal, module.ranked, epsilon)
 
-    def _look(self, panel: "Panel", day: int) -> None:
+    def _look(self, day: int, panel: "Panel", feed: Feed, policy: Policy) -> None:
         """What the day's model shows to the panel, whose requests never change."""
         file = self.version(day) / "panel.npy"
         if not file.exists():
-            stage = self._panel_stage()
             scratch = self.version(day) / ".panel.npy"
-            np.save(scratch, panel.replay(stage.feed, self._policy(stage, day, 0.0)))
+            np.save(scratch, panel.replay(feed, policy))
             os.replace(scratch, file)
 
-    def _panel_stage(self) -> Stage:
-        """The evening after the first week, which is when the panel asks."""
-        stage = self._start()
-        run_trial(stage, lambda each: LoggingPolicy(each.feed), range(FIRST_DAYS))
-        return stage
-
-    def _serve(self, stage: Stage, day: int) -> Stage:
+    def _serve(self, stage: Stage, policy: Callable[[Stage, float], Policy], day: int) -> Stage:
         """Lets a day pass and writes it down; the trial comes last, so that a day without it is lived again."""
         evening = stage.copy()
-        policy, folder = self._policy(evening, day, EPSILON), self.out / "log"
-        table = logs.LogTable(evening.feed)
-        rows: list[Any] = []
-        trial = run_trial(evening, lambda _: policy, [day], watch=lambda lists: rows.append(lists))
-        logs.write_file(table, rows, folder / f"impressions-{day:05d}.parquet")
+        file = self.out / "log" / f"impressions-{day:05d}.parquet"
+        with logs.day_file(logs.LogTable(evening.feed), file) as write:
+            trial = run_trial(evening, lambda each: policy(each, EPSILON), [day], watch=write)
         self._keep(evening, day)
         trial.save(self.version(day) / "day.npz")
         self._evening_file(day - 1).unlink(missing_ok=True)

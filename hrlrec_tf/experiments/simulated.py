@@ -19,13 +19,13 @@ from hrlrec_tf import verbs
 from hrlrec_tf.cli import main, write_json
 from hrlrec_tf.errors import ConfigError, DataError
 from hrlrec_tf.experiments.cells import Sessions
-from hrlrec_tf.simulator import days as feed_days
 from hrlrec_tf.simulator import logs
 from hrlrec_tf.simulator.config import WorldConfig
+from hrlrec_tf.simulator.days import ShownLists
 from hrlrec_tf.simulator.feed import Feed
 from hrlrec_tf.simulator.policy import LoggingPolicy
 from hrlrec_tf.simulator.traffic import Open
-from hrlrec_tf.simulator.trial import Stage
+from hrlrec_tf.simulator.trial import Stage, run_trial
 
 HISTORY_LENGTH = 41  # of sessions with the default settings
 _DATASET = "item_counts: {refresh_seconds: 86400}  # at midnight, as the simulator's journal does\n"
@@ -47,10 +47,8 @@ class SimulatedFeed:
 
     @property
     def identity(self) -> str:
-        """Of the world and its log: the same values, the same log. A field with its default value says nothing."""
-        usual, values = (dataclasses.asdict(config) for config in (WorldConfig(), self.config))
-        changed = {name: value for name, value in values.items() if value != usual[name]}
-        text = json.dumps([changed, self.logged_days], sort_keys=True)
+        """Of the world and its log: the same values, the same log."""
+        text = json.dumps([self.config.changed(), self.logged_days], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @functools.cached_property
@@ -101,13 +99,11 @@ class SimulatedFeed:
     @functools.cached_property
     def evening(self) -> tuple[Stage, np.ndarray]:
         """The feed after the logged days, and clicks per channel in the log."""
-        stage = self.morning()
-        policy, traffic = LoggingPolicy(stage.feed), Open(stage.feed, stage.states)
-        channels = len(self.config.channel_names)
-        clicks = np.zeros(channels, np.int64)
-        for day in range(self.logged_days):
-            for lists in feed_days.simulate_day(stage.feed, policy, traffic, day):
-                stage.journal.add(lists)
-                clicked = stage.feed.corpus.channels[lists.items[lists.clicks]]
-                clicks += np.bincount(clicked, minlength=channels)
+        stage, clicks = self.morning(), np.zeros(len(self.config.channel_names), np.int64)
+
+        def count(lists: ShownLists) -> None:
+            clicked = stage.feed.corpus.channels[lists.items[lists.clicks]]
+            clicks[:] += np.bincount(clicked, minlength=len(clicks))
+
+        run_trial(stage, lambda each: LoggingPolicy(each.feed), range(self.logged_days), watch=count)
         return stage, clicks

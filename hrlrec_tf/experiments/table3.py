@@ -214,8 +214,7 @@ def _split(arms: Mapping[tuple[str, str, int], Arm], experiment: Experiment, rep
             members = ab_test.deal(luck, len(dealt))
             ratios.append(ab_test.sample_ratio_p(members))
             for each, policy, users in zip(dealt.values(), (BASE, BASE, OURS), members, strict=True):
-                served = arms[click_model, policy, number]
-                each.append(Arm(served.counts, served.days, users))
+                each.append(dataclasses.replace(arms[click_model, policy, number], users=users))
         row: dict[str, Any] = {"click_model": click_model, "sample_ratio_p": min(ratios) * len(ratios)}
         for metric in _SHOWN:
             for name, arm in (("aa", "A'"), ("ab", "B")):

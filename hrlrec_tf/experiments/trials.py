@@ -102,12 +102,10 @@ class TrialRun:
         """The policy on a stage."""
         if self.model is None:
             return SIMPLE[self.policy](stage.feed)
-        from hrlrec_tf import export
-        from hrlrec_tf.simulator.model_policy import CountsRule, ModelPolicy, QuotaPolicy, RequestInputs, quotas
+        from hrlrec_tf.simulator.model_policy import ModelPolicy, QuotaPolicy, open_model, quotas
 
-        make, reader = export.serving_module(str(self.model))
-        inputs = RequestInputs(stage.feed, reader.spec, CountsRule.of_sessions(self.feed.folder / "sessions"))
-        module: Any = make()
+        module: Any
+        module, inputs = open_model(self.model, self.feed.folder / "sessions", stage.feed)
         if self.rule == "rank":
             return ModelPolicy(self.policy, inputs, stage.journal, module.ranked)
         shares = quotas(self.feed.evening[1], stage.feed.config.positions)

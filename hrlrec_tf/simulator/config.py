@@ -200,6 +200,11 @@ class WorldConfig:
                 "candidates_per_channel or lower positions"
             )
 
+    def changed(self) -> dict[str, Any]:
+        """Plain values of the fields that differ from their defaults: a new field changes no world that exists."""
+        usual, values = dataclasses.asdict(WorldConfig()), dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value != usual[name]}
+
     @property
     def channel_kinds(self) -> list[int]:
         """Per channel the place in CHANNELS of the one whose nature it has: devices, hours, lengths, half-life.

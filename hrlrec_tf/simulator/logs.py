@@ -3,9 +3,11 @@
 A user's rows stand in order of time; those of different users do not. `Fixed` traffic gives the log its size.
 """
 
+import contextlib
+import itertools
 import pathlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,12 +115,10 @@ def write_days(
     files = []
     for day in tqdm(days, desc="simulate", unit="day", disable=not progress):
         files.append(f"impressions-{day:05d}-of-{feed.config.days:05d}.parquet")
-        with pq.ParquetWriter(folder / files[-1], SCHEMA) as writer:
-            first = 0
+        with day_file(table, folder / files[-1]) as write:
             for lists in simulate_day(feed, policy, traffic, day):
-                writer.write_table(table.rows(lists, first))
+                write(lists)
                 watch(lists)
-                first += len(lists.requests)
                 clicks += int(lists.clicks.sum())
                 shown = lists.items[lists.items >= 0]
                 impressions += np.bincount(feed.corpus.channels[shown], minlength=len(names))
@@ -134,14 +134,12 @@ def write_days(
     }
 
 
-def write_file(table: "LogTable", lists: Sequence[ShownLists], file: pathlib.Path) -> None:
-    """Writes lists of one day as one file, under a temporary name first."""
-    scratch = file.with_name(f".{file.name}.partial")
+@contextlib.contextmanager
+def day_file(table: "LogTable", file: pathlib.Path) -> Iterator[Callable[[ShownLists], None]]:
+    """A file of one day's lists; yields what writes the next ones. The file appears when the day is over."""
+    scratch, requests = file.with_name(f".{file.name}.partial"), itertools.count()
     with pq.ParquetWriter(scratch, SCHEMA) as writer:
-        first = 0
-        for each in lists:
-            writer.write_table(table.rows(each, first))
-            first += len(each.requests)
+        yield lambda lists: writer.write_table(table.rows(lists, requests))
     scratch.replace(file)
 
 
@@ -176,13 +174,13 @@ class LogTable:
         }
         self.devices = pa.array(DEVICES)
 
-    def rows(self, lists: ShownLists, first: int) -> pa.Table:
-        """One row per impression, in the order of requests and positions; requests are numbered from `first`."""
+    def rows(self, lists: ShownLists, numbers: Iterator[int]) -> pa.Table:
+        """One row per impression, in the order of requests and positions; requests take their numbers one by one."""
         count, positions = lists.items.shape
         shown = lists.items.ravel() >= 0
         item = pa.array(np.maximum(lists.items.ravel(), 0))
         user = pa.array(np.repeat(lists.requests.users, positions))
-        ids = pa.array([f"d{lists.requests.day:03d}-{first + n:08d}" for n in range(count)])
+        ids = pa.array([f"d{lists.requests.day:03d}-{next(numbers):08d}" for _ in range(count)])
         columns = {name: values.take(item) for name, values in self.by_item.items()}
         columns |= {name: values.take(user) for name, values in self.by_user.items()}
         columns |= {

@@ -77,9 +77,8 @@ class Matcher:
         slots = np.empty(bits.shape, np.int32)
         first = 0
         for channel, count in enumerate(counts):
-            born = int((self._corpus.birth_days[self._members[channel]] <= day).sum())
             # One of each of the first pairs, then all that is left; a pool that is too small is taken whole.
-            pairs = min(max(min(born, self.pool_size) - count, 0), count)
+            pairs = min(max(self._kept[channel] - count, 0), count)
             place, columns = np.arange(count), slice(first, first + count)
             slots[:, columns] = channel * self.pool_size + np.where(place < pairs, 2 * place, pairs + place)
             slots[:, columns] += bits[:, columns] & (place < pairs)
@@ -104,9 +103,9 @@ class Matcher:
         common = config.matcher_quality * corpus.quality + corpus.popularity
         common = common + config.freshness_strength * corpus.freshness(day)
         pools = np.full((config.matcher_groups, len(config.channel_names), self.pool_size), PAD, np.int32)
-        for channel, members in enumerate(self._members):
-            members = members[corpus.birth_days[members] <= day]
-            kept = min(self.pool_size, len(members))
+        born = [members[corpus.birth_days[members] <= day] for members in self._members]
+        self._kept = [min(self.pool_size, len(members)) for members in born]  # of each channel's pool
+        for channel, (members, kept) in enumerate(zip(born, self._kept, strict=True)):
             for first in range(0, config.matcher_groups, _GROUPS_AT_ONCE):
                 groups = slice(first, first + _GROUPS_AT_ONCE)
                 scores = self.prototypes[groups] @ corpus.topics[members].T + common[members]

@@ -7,16 +7,17 @@ transform graph inside, as TensorFlow Serving does it.
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from hrlrec_tf import features
+from hrlrec_tf import export, features
 from hrlrec_tf.data import item_counts
 from hrlrec_tf.errors import ModelError
+from hrlrec_tf.export import ScoringModule, ServingModule
 from hrlrec_tf.features import FeatureSpec
 from hrlrec_tf.simulator.feed import DAY_MS, Feed
 from hrlrec_tf.simulator.journal import Journal
@@ -136,6 +137,35 @@ class RequestInputs:
         return inputs
 
 
+class _Asked:
+    """A signature that is asked about requests of a feed, some at a time.
+
+    Args:
+      inputs, journal: as in `ModelPolicy`.
+      signature: from the tensors of `RequestInputs` to outputs by name, [requests, ...].
+      outputs: names of those that are wanted.
+    """
+
+    def __init__(
+        self, inputs: RequestInputs, journal: Journal, signature: Callable[..., Any], outputs: Sequence[str]
+    ) -> None:
+        self._inputs, self._journal, self._outputs = inputs, journal, outputs
+        self._signature = tf.function(
+            lambda numbers: signature(inputs.tensors(numbers)), autograph=False, reduce_retracing=True
+        )
+
+    def __call__(self, requests: Requests, candidates: Candidates) -> list[npt.NDArray]:
+        """The outputs."""
+        parts = [slice(first, first + _BATCH) for first in range(0, len(requests), _BATCH)]
+        answers = [self._part(requests[part], candidates[part]) for part in parts]
+        return [np.concatenate(values) for values in zip(*answers, strict=True)]
+
+    def _part(self, requests: Requests, candidates: Candidates) -> list[npt.NDArray]:
+        numbers = _padded(self._inputs.numbers(self._journal, requests, candidates))
+        answer = self._signature({name: tf.constant(values) for name, values in numbers.items()})
+        return [answer[name].numpy()[: len(requests)] for name in self._outputs]
+
+
 class ModelPolicy:
     """A model that builds lists (HRL-Rec, the RL baselines) as a policy.
 
@@ -150,25 +180,15 @@ class ModelPolicy:
     def __init__(
         self, name: str, inputs: RequestInputs, journal: Journal, rank: Callable[..., Any], epsilon: float = 0.0
     ) -> None:
-        self.name, self.journal = name, journal
-        self._inputs, self._epsilon = inputs, epsilon
+        def ranked(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return rank({**tensors, "epsilon": tf.fill(tf.shape(tensors["timestamp"]), tf.constant(epsilon))})
 
-        def ranked(numbers: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            size = tf.shape(numbers["user"])
-            return rank({**inputs.tensors(numbers), "epsilon": tf.fill(size, tf.constant(epsilon))})
-
-        self._rank = tf.function(ranked, autograph=False, reduce_retracing=True)
+        self.name = name
+        self._asked = _Asked(inputs, journal, ranked, ("index", "explored", "propensity_channel", "propensity_item"))
 
     def lists(self, requests: Requests, candidates: Candidates) -> Choice:
-        parts = [self._part(requests[part], candidates[part]) for part in _slices(len(requests))]
-        places, explored, *propensities = (np.concatenate(values) for values in zip(*parts, strict=True))
+        places, explored, *propensities = self._asked(requests, candidates)
         return Choice(places, explored > 0, *propensities)
-
-    def _part(self, requests: Requests, candidates: Candidates) -> tuple[npt.NDArray, ...]:
-        numbers = _padded(self._inputs.numbers(self.journal, requests, candidates))
-        ranked = self._rank({name: tf.constant(values) for name, values in numbers.items()})
-        names = ("index", "explored", "propensity_channel", "propensity_item")
-        return tuple(ranked[name].numpy()[: len(requests)] for name in names)
 
 
 class QuotaPolicy:
@@ -188,23 +208,14 @@ class QuotaPolicy:
     def __init__(
         self, name: str, inputs: RequestInputs, journal: Journal, score: Callable[..., Any], quotas: npt.ArrayLike
     ) -> None:
-        self.name, self.journal = name, journal
-        self._inputs, self._quotas = inputs, np.asarray(quotas)
+        self.name, self._quotas = name, np.asarray(quotas)
         self._channels = inputs.feed.corpus.channels
         self._positions = inputs.feed.config.positions
-        self._score = tf.function(
-            lambda numbers: score(inputs.tensors(numbers)), autograph=False, reduce_retracing=True
-        )
+        self._asked = _Asked(inputs, journal, score, ("click_probability",))
 
     def lists(self, requests: Requests, candidates: Candidates) -> Choice:
-        scores = np.concatenate([self._part(requests[part], candidates[part]) for part in _slices(len(requests))])
+        (scores,) = self._asked(requests, candidates)
         return Choice.certain(self._ruled(np.where(candidates.items >= 0, scores, -np.inf), candidates))
-
-    def _part(self, requests: Requests, candidates: Candidates) -> npt.NDArray:
-        numbers = _padded(self._inputs.numbers(self.journal, requests, candidates))
-        scored = self._score({name: tf.constant(values) for name, values in numbers.items()})
-        values: npt.NDArray = scored["click_probability"].numpy()[: len(requests)]
-        return values
 
     def _ruled(self, scores: npt.NDArray, candidates: Candidates) -> npt.NDArray[np.int64]:
         rows = np.arange(len(scores))
@@ -227,6 +238,21 @@ class QuotaPolicy:
         return places
 
 
+def open_model(
+    model: pathlib.Path, sessions: pathlib.Path, feed: Feed
+) -> tuple[ServingModule | ScoringModule, RequestInputs]:
+    """What would be exported of a model folder, and the inputs of its signatures in a feed.
+
+    Args:
+      model: folder of `hrlrec train`. sessions: that say how items get their counts. feed: the world.
+
+    Raises:
+      ModelError: there is no finished model, or it wants what the feed does not have.
+    """
+    make, reader = export.serving_module(str(model))
+    return make(), RequestInputs(feed, reader.spec, CountsRule.of_sessions(sessions))
+
+
 def quotas(click_shares: npt.ArrayLike, positions: int) -> npt.NDArray[np.int64]:
     """Rows of each channel in a list in proportion to its clicks, by the method of largest remainders."""
     exact = np.asarray(click_shares, float) * positions / np.sum(click_shares)
@@ -243,10 +269,6 @@ def _with_absent(values: list) -> tf.Tensor:
 
 def _gather(table: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
     return tf.gather(table, tf.where(items >= 0, items, tf.shape(table)[0] - 1))
-
-
-def _slices(size: int) -> list[slice]:
-    return [slice(first, first + _BATCH) for first in range(0, size, _BATCH)]
 
 
 def _padded(arrays: Arrays) -> Arrays:

@@ -1,6 +1,5 @@
 """Worlds as YAML files: a value per field of `WorldConfig` that differs from its default."""
 
-import dataclasses
 import importlib.resources
 import pathlib
 from collections.abc import Mapping
@@ -39,9 +38,7 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> WorldConfig:
 
 def save(config: WorldConfig, path: pathlib.Path) -> None:
     """Writes a file that `load` reads."""
-    usual, values = dataclasses.asdict(WorldConfig()), dataclasses.asdict(config)
-    changed = {name: value for name, value in values.items() if value != usual[name]}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in config.changed().items()}
     path.write_text(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=120), encoding="utf-8")
 
 

@@ -145,16 +145,14 @@ class ListDqnAgent(dqn_agent.DqnAgent):
         """The table whose maximum chooses the next item, where it is not the target's own."""
         return None
 
-    def _loss(
-        self, experience: ListExperience, weights: tf.Tensor | None = None, training: bool = False
-    ) -> tf_agent.LossInfo:
+    def _loss(self, experience: ListExperience, weights: None = None, training: bool = False) -> tf_agent.LossInfo:
         """Squared TD error of the displayed items."""
         embedded, valid = embed(self.model.embedding, experience.observation), experience.valid
         available, gamma = self.available(experience), self._config.losses.gamma
         table = self._q_network.table(embedded, available, training)
         q_t = q_learning.displayed(table, valid)
-        weights = row_weights(experience, self._config.losses.propensity_cap)
-        critic = losses.critic_loss(q_t, self.td_target(experience, embedded, available), weights)
+        of_rows = row_weights(experience, self._config.losses.propensity_cap)
+        critic = losses.critic_loss(q_t, self.td_target(experience, embedded, available), of_rows)
         length = losses.embedding_norm(embedded.items, embedded.profile, valid)
         loss = self._config.losses.item * critic + self._config.training.embedding_l2 * length
         returns = losses.discounted_return(self.reward(experience), losses.discounts(valid), gamma)

@@ -17,6 +17,21 @@ from hrlrec_tf.networks.list_network import ListNetwork
 from hrlrec_tf.networks.session import embed
 
 
+class _OneLevel(ListNetwork):
+    """A network of the item level alone."""
+
+    level_type: type[StateLevel]
+
+    def make_levels(self) -> None:
+        """Makes the level."""
+        self.item_level = self.level_type("item", self.config, dtype=self.dtype_policy)
+
+    @property
+    def levels(self) -> dict[str, StateLevel]:
+        """The item level."""
+        return {"item": self.item_level}
+
+
 @tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
 class FlatLevel(Level):
     """The only level of flat DDPG: its actor's action meets the candidates of all channels."""
@@ -29,19 +44,10 @@ class FlatLevel(Level):
 
 
 @tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
-class FlatNetwork(HrlRecNetwork):
+class FlatNetwork(_OneLevel, HrlRecNetwork):
     """Flat DDPG; arguments as of `ListNetwork`."""
 
     level_type = FlatLevel
-
-    def make_levels(self) -> None:
-        """Makes the level."""
-        self.item_level = self.level_type("item", self.config, dtype=self.dtype_policy)
-
-    @property
-    def levels(self) -> dict[str, Level]:
-        """The item level."""
-        return {"item": self.item_level}
 
 
 @tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
@@ -90,19 +96,10 @@ class DuelingLevel(QLevel):
 
 
 @tf.keras.utils.register_keras_serializable(package="hrlrec_tf")
-class QNetwork(ListNetwork):
+class QNetwork(_OneLevel):
     """DQN with the GRU state; arguments as of `ListNetwork`."""
 
     level_type: type[QLevel] = QLevel
-
-    def make_levels(self) -> None:
-        """Makes the level."""
-        self.item_level = self.level_type("item", self.config, dtype=self.dtype_policy)
-
-    @property
-    def levels(self) -> dict[str, QLevel]:
-        """The item level."""
-        return {"item": self.item_level}
 
     def call(self, batch: Batch, training: bool = False) -> dict[str, tf.Tensor]:
         """Q of each displayed item, and the number in (0, 1) that orders items as Q does: [B, T] each."""

@@ -38,8 +38,7 @@ class FlatRanker(Ranker):
 
         def inside(index: tf.Tensor) -> tf.Tensor:
             """The policy's item in the channel of `index`."""
-            in_channel = encoded.channels == tf.gather(encoded.channels, index, batch_dims=1)[:, tf.newaxis]
-            return retrieval.best(preferences, available & in_channel)
+            return retrieval.best(preferences, available & encoded.in_channel_of(index))
 
         policy, share = exploration.Policy(greedy, inside), self.network.config.channel_exploration
         choice = exploration.epsilon_greedy(policy, encoded.channels, available, epsilon, share)
