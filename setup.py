@@ -43,8 +43,14 @@ EXTRAS = {
         "tensorflow-model-analysis>=0.47.1,<0.53",
         "tfx[kfp]>=1.16,<1.22",
     ],
-    "serving": ["grpcio>=1.65,<2", "tensorflow-serving-api>=2.16.1,<2.22"],
-    "dev": ["pytest>=8", "pytest-timeout>=2.3"],
+    "serving": [
+        "grpcio>=1.65,<2",
+        "grpcio-health-checking>=1.48.2,<2",
+        "grpcio-reflection>=1.48.2,<2",
+        "prometheus-client>=0.20,<1",
+        "tensorflow-serving-api>=2.16.1,<2.22",
+    ],
+    "dev": ["hypothesis>=6.100,<7", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6,<4"],
 }
 VERBS = {
     "benchmark": "hrlrec_tf.benchmark.verb:VERB",
