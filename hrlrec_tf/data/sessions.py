@@ -19,7 +19,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from hrlrec_tf import features
-from hrlrec_tf.data import buckets, item_counts, masking, progress, read_stage, reading, session_stage, timecut
+from hrlrec_tf.data import buckets, days, item_counts, masking, progress, read_stage, reading, session_stage, timecut
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
@@ -200,6 +200,7 @@ def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequen
         "lists_cut_at_length": sum(bucket.cut_lists for bucket in made),
         "tags_dropped": sum(unit.tags_dropped for unit in units),
         "users": sum(bucket.users for bucket in made),
+        "days": days.summarise(bucket.days for bucket in made if bucket.days is not None),
         "items": len(np.unique(np.concatenate([bucket.items for bucket in made]))),
         "channels": {
             channel: {split: channels[split, channel] for split in SPLITS}
