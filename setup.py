@@ -56,6 +56,7 @@ VERBS = {
     "benchmark": "hrlrec_tf.benchmark.verb:VERB",
     "compare": "hrlrec_tf.evaluation.verb:COMPARE",
     "convert": "hrlrec_tf.data.convert_verb:VERB",
+    "daily": "tfx_pipeline.daily:VERB",
     "doctor": "hrlrec_tf.doctor:VERB",
     "evaluate": "hrlrec_tf.evaluation.verb:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",

@@ -19,7 +19,7 @@ from hrlrec_tf.data.prepare import check_outside
 from hrlrec_tf.data.sessions import LOCAL_RUNNER, feature_spec
 from hrlrec_tf.errors import HrlrecError
 from tfx_pipeline import dag, digest, evaluator
-from tfx_pipeline.configs import Digests, PipelineConfig, Thresholds
+from tfx_pipeline.configs import Daily, Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
 from tfx_pipeline.pipeline import create_pipeline
 
@@ -57,6 +57,7 @@ def local_config(
     schema_file: str | None = None,
     thresholds: Thresholds | None = None,
     beam_args: Sequence[str] = (),
+    daily: Daily | None = None,
 ) -> PipelineConfig:
     """The pipeline of a log and a working folder.
 
@@ -68,6 +69,7 @@ def local_config(
         the log has then; from there on it is the user's to edit, and later data is held against it.
       thresholds: what the model must reach; None means the defaults.
       beam_args: Beam pipeline arguments; without any, Beam runs inside this process.
+      daily: what makes this one of a series of runs.
 
     Raises:
       LogError: there is no readable log.
@@ -94,6 +96,7 @@ def local_config(
         ),
         thresholds=thresholds or Thresholds(),
         beam_args=tuple(beam_args) or _IN_PROCESS,
+        daily=daily,
     )
 
 
@@ -139,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.beam_args,
         )
         with dag.quiet(args.verbose):
-            result = run(config, _Printer())
+            result = run(config, Printer())
     except HrlrecError as error:
         print(f"local_runner: {error}", file=sys.stderr)
         return 1
@@ -175,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Printer:
+class Printer:
     """Prints one line per finished component."""
 
     def __init__(self) -> None:
