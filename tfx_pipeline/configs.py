@@ -90,12 +90,19 @@ class PipelineConfig:
     name: str = "hrlrec"
 
     def parts(self) -> dict[str, str]:
-        """Digest of each thing that an edit may change: `source`, `log`, `schema`, `model`, `thresholds`, `daily`."""
+        """Digest of each thing that an edit may change.
+
+        `source`, `log`, `schema`, `model`, `thresholds`; of a daily run `base`, what it goes on from and how, and
+        `limits`, what its gates accept.
+        """
+        daily = dataclasses.asdict(self.daily) if self.daily else {}
+        base = {name: daily.pop(name, None) for name in ("window", "registry", "newest", "first", "warm")}
         return {
             "source": self.digests.source,
             "log": digest.of_text(self.dataset, self.digests.log),
             "schema": self.digests.schema,
             "model": digest.of_text(self.model),
             "thresholds": digest.of_text(json.dumps(dataclasses.asdict(self.thresholds), sort_keys=True)),
-            "daily": digest.of_text(json.dumps(self.daily and dataclasses.asdict(self.daily), sort_keys=True)),
+            "base": digest.of_text(json.dumps(base, sort_keys=True)),
+            "limits": digest.of_text(json.dumps(daily, sort_keys=True)),
         }

@@ -24,7 +24,8 @@ DIGEST = "digest"  # the execution property that carries a node's digest
 
 _DATA = ("source", "log")
 _CHECKED = (*_DATA, "schema")
-_TRAINED = (*_CHECKED, "model", "daily")
+_TRAINED = (*_CHECKED, "model", "base")
+_JUDGED = (*_TRAINED, "thresholds", "limits")
 
 # What a node's result depends on, directly or through its inputs: parts of `PipelineConfig.parts`.
 READS: Mapping[str, tuple[str, ...]] = {
@@ -38,13 +39,13 @@ READS: Mapping[str, tuple[str, ...]] = {
     "ImpressionScorer": _TRAINED,
     "Evaluator": (*_TRAINED, "thresholds"),
     "ServingCheck": (*_TRAINED, "thresholds"),
-    "Pusher": (*_TRAINED, "thresholds"),
-    "LastBlessed": ("source", "daily"),
-    "DataGate": (*_CHECKED, "daily"),
+    "Pusher": _JUDGED,
+    "LastBlessed": ("source", "base"),
+    "DataGate": (*_CHECKED, "base", "limits"),
     "BaselineTrainer": _CHECKED,
-    "QualityGate": _TRAINED,
-    "StabilityGate": _TRAINED,
-    "RecordBlessed": (*_TRAINED, "thresholds"),
+    "QualityGate": (*_TRAINED, "limits"),
+    "StabilityGate": (*_TRAINED, "limits"),
+    "RecordBlessed": _JUDGED,
 }
 
 
