@@ -53,6 +53,7 @@ EXTRAS = {
     "dev": ["hypothesis>=6.100,<7", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6,<4"],
 }
 VERBS = {
+    "alarm": "tfx_pipeline.alarm:VERB",
     "benchmark": "hrlrec_tf.benchmark.verb:VERB",
     "compare": "hrlrec_tf.evaluation.verb:COMPARE",
     "convert": "hrlrec_tf.data.convert_verb:VERB",

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_MODELS = {"prediction": "this model", "prediction_base": "the last blessed model", "prediction_lr": "LR"}
 _TITLES = {"data": "Data", "quality": "Quality", "stability": "Stability", "serving": "Serving"}
 
 
@@ -65,7 +66,7 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 
 def _findings(findings: Sequence[str]) -> str:
-    return "; ".join(findings) + "." if findings else "Nothing to remark."
+    return " ".join(f"{finding[:1].upper()}{finding[1:]}." for finding in findings) or "Nothing to remark."
 
 
 def _metrics_table(metrics: Mapping[str, Any]) -> list[str]:
@@ -82,7 +83,7 @@ def _auc_table(figures: Mapping[str, Mapping[str, float]]) -> list[str]:
     if not figures:
         return []
     models = list(figures[""])
-    lines = ["| AUC | " + " | ".join(models) + " |", "|---|" + "---|" * len(models)]
+    lines = ["| AUC | " + " | ".join(_MODELS[name] for name in models) + " |", "|---|" + "---|" * len(models)]
     for channel, values in figures.items():
         lines.append(f"| {channel or 'all'} | " + " | ".join(f"{values[name]:.4f}" for name in models) + " |")
     return [*lines, ""]
