@@ -116,7 +116,8 @@ class _Run:
         self.config, self.reader, self.folder = config, reader, folder
         self.sessions, self.validation_files = SessionDataset(reader, train_files), list(validation_files)
         self.agent = build_agent(config, reader, _DESIGNS[model])
-        self.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
+        unknown = reader.spec.id_rule("channel").unknown
+        self.rewards = RewardModel(config.rewards, reader.vocabulary("channel"), unknown)
         self.health = HealthMonitor(config)
         # No Python control flow depends on tensors, and AutoGraph would triple the tracing time.
         self.train_step = tf.function(
@@ -289,7 +290,7 @@ class _Run:
         sessions = self.sessions.batches(self.config.training.batch_size, seed, skip)
         rate = self.config.training.hidden_ids
         if rate:
-            sessions = hide_in_batches(sessions, self.reader.sizes, rate, seed, skip)
+            sessions = hide_in_batches(sessions, self.reader.spec, self.reader.sizes, rate, seed, skip)
         return sessions.map(self.rewards.experience, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _record(self, split: str, values: Mapping[str, float]) -> None:

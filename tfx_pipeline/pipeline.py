@@ -1,5 +1,6 @@
 """The DAG: a pure function of its configuration. Runners own the paths; see `local_runner` and `kubeflow_runner`."""
 
+import json
 from collections.abc import Mapping
 
 from tfx import v1 as tfx
@@ -84,6 +85,7 @@ def _model_components(
         examples=examples,
         schema=schema,
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
+        custom_config={"ids": json.loads(config.dataset).get("ids", {})},
         splits_config=tfx.proto.SplitsConfig(analyze=["train"]),
         materialize=False,  # training reads sessions and applies the graph itself, as serving does
         disable_analyzer_cache=True,
