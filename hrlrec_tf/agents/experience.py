@@ -88,10 +88,10 @@ class RewardModel:
     """
 
     def __init__(self, config: RewardConfig, channels: Sequence[str], unknown: int = 1) -> None:
-        unknown = sorted(set(config.channel_weights) - set(channels))
-        if unknown:
+        strange = sorted(set(config.channel_weights) - set(channels))
+        if strange:
             raise ConfigError(
-                f"rewards.channel_weights names {unknown[0]!r}, which no training row has; "
+                f"rewards.channel_weights names {strange[0]!r}, which no training row has; "
                 f"channels: {', '.join(channels)}"
             )
         self._config = config

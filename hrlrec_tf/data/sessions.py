@@ -118,7 +118,7 @@ def _check_texts(key: str, names: Iterable[str], optional: Mapping[str, Kind]) -
             raise ConfigError(f"{key} names {name}, which the log does not have; take it out of dataset.yaml")
         if optional[name] is not Kind.STRING:
             raise ConfigError(
-                f"{key} names {name}, which holds numbers; state `columns: {{{name}: {{source: {name}, type: string}}}}`"
+                f"{key} names {name}, which holds numbers; give it `type: string` under `columns:` of dataset.yaml"
             )
 
 
