@@ -117,6 +117,7 @@ def _data_components(config: PipelineConfig) -> _Data:
         examples=examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
+        custom_config={"ids": json.loads(config.dataset).get("ids", {})},
         splits_config=tfx.proto.SplitsConfig(analyze=["train"]),
         materialize=False,  # training reads sessions and applies the graph itself, as serving does
         disable_analyzer_cache=True,
