@@ -71,11 +71,11 @@ class Metrics:
         )
         self.queue_length = Gauge(f"{_OURS}queue_length", "Calls that wait for their turn.", registry=registry)
         self.running = Gauge(f"{_OURS}running", "Calls being answered.", registry=registry)
-        self.batch_queue_length = Gauge(
-            f"{_OURS}batch_queue_length", "Calls in the batching queue.", registry=registry
-        )
+        self.batch_queue_length = Gauge(f"{_OURS}batch_queue_length", "Calls in the batching queue.", registry=registry)
         self.refused = Counter(f"{_OURS}refused", "Calls refused unrun.", ("reason",), registry=registry)
-        self.live = Gauge(f"{_OURS}live_version", "1 for a version that serves.", ("model", "version"), registry=registry)
+        self.live = Gauge(
+            f"{_OURS}live_version", "1 for a version that serves.", ("model", "version"), registry=registry
+        )
         self.loads = Counter(f"{_OURS}loads", "Versions loaded or refused.", ("model", "outcome"), registry=registry)
         self.swaps = Counter(f"{_OURS}swaps", "Changes of the newest version.", ("model",), registry=registry)
 

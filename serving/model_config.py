@@ -1,12 +1,12 @@
 """TensorFlow Serving's model config: which models, from which folders, which versions, under which labels.
 
-    model_config_list {
-      config {
-        name: "hrlrec" base_path: "/models/hrlrec" model_platform: "tensorflow"
-        model_version_policy { latest { num_versions: 2 } }
-        version_labels { key: "stable" value: 1 }
-      }
-    }
+model_config_list {
+  config {
+    name: "hrlrec" base_path: "/models/hrlrec" model_platform: "tensorflow"
+    model_version_policy { latest { num_versions: 2 } }
+    version_labels { key: "stable" value: 1 }
+  }
+}
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import os
 import pathlib
 from collections.abc import Collection, Mapping
 
-from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
 from hrlrec_tf.errors import ConfigError
 from serving import text_protos
@@ -23,7 +23,6 @@ from serving import text_protos
 PLATFORM = "tensorflow"
 
 _LOG = logging.getLogger(__name__)
-_Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +91,11 @@ def _model(config: model_server_config_pb2.ModelConfig) -> ModelConfig:
         raise ConfigError(f"the model {config.name!r} has model_platform {config.model_platform!r}; write {PLATFORM!r}")
     if config.HasField("logging_config"):
         _LOG.warning("the logging_config of the model %r is left out: only tensorflow_model_server has it", config.name)
-    return ModelConfig(config.name, base, _policy(config.model_version_policy), dict(config.version_labels))
+    return ModelConfig(config.name, base, _policy(config), dict(config.version_labels))
 
 
-def _policy(policy: _Policy) -> VersionPolicy:
+def _policy(config: model_server_config_pb2.ModelConfig) -> VersionPolicy:
+    policy = config.model_version_policy
     choice = policy.WhichOneof("policy_choice")
     if choice == "all":
         return VersionPolicy(latest=None)

@@ -1,8 +1,8 @@
 """TensorFlow Serving's configuration files: protobuf text.
 
-`tensorflow-serving-api` ships the model config's message but not those of batching, monitoring and TLS; these are declared
-here field by field, as in tensorflow/serving (servables/tensorflow/session_bundle_config.proto, config/ssl_config.proto,
-config/monitoring_config.proto), so that a file means here what it means there.
+`tensorflow-serving-api` ships the model config's message but not those of batching, monitoring and TLS; these are
+declared here field by field, as in tensorflow/serving (servables/tensorflow/session_bundle_config.proto,
+config/ssl_config.proto, config/monitoring_config.proto), so that a file means here what it means there.
 """
 
 import os

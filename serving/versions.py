@@ -27,6 +27,8 @@ from serving.signatures import Refusal
 
 FIRST_LOOKS_SECONDS = 0.2
 
+_MAX_VERSION = 2**63 - 1
+
 _LOG = logging.getLogger(__name__)
 
 Listing = frozenset[tuple[str, int, int]]
@@ -97,7 +99,7 @@ class ModelVersions:
           Refusal: NOT_FOUND, that version is not live.
         """
         with self._lock:
-            slot = self._live.get(max(self._live, default=0) if number is None else number)
+            slot = self._live.get(max(self._live, default=-1) if number is None else number)
             if slot is None:
                 live = ", ".join(map(str, self.numbers)) or "none"
                 wanted = f"version {number} of {self.name!r} is not served; served are: {live}"
@@ -161,6 +163,32 @@ class ModelVersions:
                 if number in self._wanted() and number not in self._live:
                     self._take(number)
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keeps its own looks away for the time of the context."""
+        with self._refreshing:
+            yield
+
+    def adopt(self, policy: VersionPolicy) -> None:
+        """Follows another policy: loads what it wants; `retire_unwanted` ends what it does not."""
+        with self._refreshing:
+            self.policy = policy
+            self.load_wanted()
+            self._stop.wait(FIRST_LOOKS_SECONDS)  # a folder is taken at the second look
+            self.load_wanted()
+
+    @property
+    def will_live(self) -> set[int]:
+        """The versions that are live once the unwanted ones are retired."""
+        live, wanted = set(self._live), self._wanted()
+        return wanted if wanted and wanted <= live else live
+
+    def retire_all(self) -> None:
+        """Stops watching and unloads every version, each when its calls have ended."""
+        self.stop()
+        with self._refreshing:
+            self._replace({})
+
     def retire_unwanted(self) -> None:
         """The second half of `refresh`: unloads the other versions once every wanted one is live."""
         with self._refreshing:
@@ -216,7 +244,7 @@ class ModelVersions:
                 self._report(number, ModelVersionStatus.UNLOADING)
                 if not before[number].calls:
                     self._unloaded(number)
-        if before and max(before) != max(live):
+        if before and live and max(before) != max(live):
             self._metrics.swaps.labels(self.name).inc()
         for number in live.keys() - before.keys():
             self._metrics.live.labels(self.name, str(number)).set(1)
@@ -238,7 +266,9 @@ class ModelVersions:
 
 def _is_version(folder: pathlib.Path) -> bool:
     name = folder.name
-    return name.isdecimal() and name == str(int(name)) and (folder / SAVED_MODEL).is_file()
+    if not name.isdecimal() or name != str(int(name)) or int(name) > _MAX_VERSION:
+        return False
+    return (folder / SAVED_MODEL).is_file()
 
 
 def _listing(folder: pathlib.Path) -> Listing:
