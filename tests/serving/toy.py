@@ -34,9 +34,7 @@ class Toy(tf.Module):
     def sized(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"size": tf.cast(tf.strings.length(text), tf.int64), "text": text, "text_bytes": text}
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None], tf.float32, "x"), tf.TensorSpec([None], tf.int64, "n")]
-    )
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x"), tf.TensorSpec([None], tf.int64, "n")])
     def summed(self, x: tf.Tensor, n: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": self._factor * (tf.reduce_sum(x, axis=1) + tf.cast(n, tf.float32)), "n": tf.strings.as_string(n)}
 
