@@ -49,6 +49,7 @@ class ServedVersion:
     Attributes:
       number: the version.
       functions: its signatures' concrete functions.
+      input_specs: the inputs of each signature.
       signature_defs: its signatures as GetModelMetadata reports them.
       model: the loaded object; it keeps the variables alive that the functions read.
       warmup_requests: how many requests were replayed.
@@ -57,6 +58,7 @@ class ServedVersion:
 
     number: int
     functions: Mapping[str, Any]
+    input_specs: Mapping[str, Mapping[str, signatures.InputSpec]]
     signature_defs: get_model_metadata_pb2.SignatureDefMap
     model: Any
     warmup_requests: int = 0
@@ -71,7 +73,9 @@ class ServedVersion:
             raise ModelError("it has no graph with the tag 'serve'; export it with tf.saved_model.save")
         model = tf.saved_model.load(str(folder))
         defs = get_model_metadata_pb2.SignatureDefMap(signature_def=graph.signature_def)
-        version = cls(int(folder.name), dict(model.signatures), defs, model)
+        functions = dict(model.signatures)
+        specs = {name: signatures.input_specs(function) for name, function in functions.items()}
+        version = cls(int(folder.name), functions, specs, defs, model)
         start = time.perf_counter()
         requests = version._warm_up(folder / WARMUP_REQUESTS)
         return dataclasses.replace(
@@ -95,7 +99,7 @@ class ServedVersion:
         if unknown:
             known = ", ".join(outputs)
             raise signatures.invalid(f"the signature {name!r} has no output {unknown[0]!r}; it has: {known}")
-        inputs = signatures.read_inputs(self.functions[name], name, request.inputs)
+        inputs = signatures.read_inputs(self.input_specs[name], name, request.inputs)
         return Call(name, inputs, list(request.output_filter) or outputs)
 
     def run(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
