@@ -32,13 +32,13 @@ class Call:
     """
 
     signature: str
-    inputs: Mapping[str, tf.Tensor]
+    inputs: Mapping[str, np.ndarray]
     outputs: Sequence[str]
 
     @property
     def rows(self) -> int | None:
         """Size of the first dimension, which all inputs must share to be batched; None where they do not."""
-        sizes = {tensor.shape[0] if tensor.shape.rank else None for tensor in self.inputs.values()}
+        sizes = {values.shape[0] if values.ndim else None for values in self.inputs.values()}
         return sizes.pop() if len(sizes) == 1 else None
 
 
@@ -102,10 +102,12 @@ class ServedVersion:
         inputs = signatures.read_inputs(self.input_specs[name], name, request.inputs)
         return Call(name, inputs, list(request.output_filter) or outputs)
 
-    def run(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs of a signature; raises `signatures.Refusal` when the graph refuses the inputs."""
+        specs = self.input_specs[signature]
+        tensors = {name: tf.convert_to_tensor(values, specs[name].dtype) for name, values in inputs.items()}
         try:
-            outputs = self.functions[signature](**inputs)
+            outputs = self.functions[signature](**tensors)
         except tf.errors.OpError as error:
             raise signatures.of_error(error) from error
         return {name: tensor.numpy() for name, tensor in outputs.items()}

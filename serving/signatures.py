@@ -61,8 +61,8 @@ def input_specs(function: Any) -> dict[str, InputSpec]:
 
 def read_inputs(
     specs: Mapping[str, InputSpec], signature: str, protos: Mapping[str, tensor_pb2.TensorProto]
-) -> dict[str, tf.Tensor]:
-    """The tensors to call a signature with; raises `Refusal` when names, dtypes or shapes do not fit `specs`."""
+) -> dict[str, np.ndarray]:
+    """The values to call a signature with; raises `Refusal` when names, dtypes or shapes do not fit `specs`."""
     missing = sorted(set(specs) - set(protos))
     if missing:
         wanted = ", ".join(f"{name} ({specs[name]})" for name in missing)
@@ -85,7 +85,7 @@ def of_error(error: tf.errors.OpError) -> Refusal:
     return Refusal(_STATUS.get(error.error_code, grpc.StatusCode.INTERNAL), sentence)
 
 
-def _read(name: str, proto: tensor_pb2.TensorProto, spec: InputSpec) -> tf.Tensor:
+def _read(name: str, proto: tensor_pb2.TensorProto, spec: InputSpec) -> np.ndarray:
     sizes = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.dtype != spec.enum or proto.tensor_shape.unknown_rank or not _fits(sizes, spec.sizes):
         raise _mismatch(name, proto, spec)
@@ -93,7 +93,7 @@ def _read(name: str, proto: tensor_pb2.TensorProto, spec: InputSpec) -> tf.Tenso
     if count > MAX_ELEMENTS:
         raise invalid(f"the input {name!r} has {count} values; at most {MAX_ELEMENTS} are taken")
     try:
-        return tf.convert_to_tensor(_array(proto, spec, count).reshape(sizes), spec.dtype)
+        return _array(proto, spec, count).reshape(sizes)
     except (TypeError, ValueError) as error:
         stated = _shown(spec.dtype, tf.TensorShape(sizes))
         raise invalid(f"the input {name!r} states {stated} but its data is not that") from error
