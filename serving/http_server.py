@@ -49,7 +49,7 @@ class Answer:
     @classmethod
     def error(cls, status: int, sentence: str) -> "Answer":
         """`{"error": sentence}`."""
-        return cls(status, json.dumps({"error": sentence}).encode("utf-8", "surrogatepass"))
+        return cls(status, json.dumps({"error": sentence}).encode())
 
 
 class HttpServer:

@@ -9,8 +9,8 @@ An error is `{"error": "..."}` with the HTTP status that TensorFlow Serving give
 """
 
 import http
+import inspect
 import json
-import logging
 import re
 import urllib.parse
 from typing import Any
@@ -30,7 +30,6 @@ from serving.services import metadata, unimplemented
 from serving.signatures import Refusal, invalid
 from serving.tls import Tls
 
-_LOG = logging.getLogger(__name__)
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(rf"{_MODEL}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 _SEEN = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", re.IGNORECASE)
@@ -53,7 +52,7 @@ _CODES = {status.value[0]: status.name for status in grpc.StatusCode}
 # protobuf renamed the option that prints fields which hold their default.
 _WITH_DEFAULTS = (
     {"always_print_fields_with_no_presence": True}
-    if "always_print_fields_with_no_presence" in json_format.MessageToDict.__code__.co_varnames
+    if "always_print_fields_with_no_presence" in inspect.signature(json_format.MessageToDict).parameters
     else {"including_default_value_fields": True}
 )
 
@@ -162,4 +161,4 @@ def _plain(message: Any) -> dict[str, Any]:
 
 
 def _encoded(content: dict[str, Any]) -> bytes:
-    return json.dumps(content).encode("utf-8", "surrogatepass")
+    return json.dumps(content).encode()

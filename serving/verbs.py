@@ -61,10 +61,14 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--enable-batching", action="store_true", help="join calls into batches")
     how.add_argument("--batching-parameters-file", metavar="FILE", help="TensorFlow Serving's batching parameters")
     how.add_argument(
-        "--max-queued", type=int, default=64, metavar="N", help="calls that may wait, further ones are refused (64)"
+        "--max-queued", type=_count, default=64, metavar="N", help="calls that may wait, further ones are refused (64)"
     )
     how.add_argument(
-        "--rest-api-timeout-in-ms", type=int, default=30_000, metavar="MS", help="how long a REST call may wait (30000)"
+        "--rest-api-timeout-in-ms",
+        type=_count,
+        default=30_000,
+        metavar="MS",
+        help="how long a REST call may wait (30000)",
     )
     how.add_argument(
         "--monitoring-config-file", metavar="FILE", help="TensorFlow Serving's monitoring config: Prometheus metrics"
@@ -72,6 +76,12 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--log-calls", type=_share, default=0.0, metavar="SHARE", help="share of calls logged as JSON, in [0, 1] (0)"
     )
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
 
 
 def _at_least_zero(text: str) -> float:

@@ -144,7 +144,7 @@ def test_serve_refuses_what_contradicts_itself(words, sentence):
         run(verbs.SERVE, *words.split(), "--port", "0")
 
 
-@pytest.mark.parametrize("words", ["--log-calls 2", "--file-system-poll-wait-seconds -1"])
+@pytest.mark.parametrize("words", ["--log-calls 2", "--file-system-poll-wait-seconds -1", "--max-queued -1"])
 def test_serve_refuses_what_is_out_of_range(words):
     with pytest.raises(SystemExit):
         run(verbs.SERVE, "--model-base", "x", *words.split())
