@@ -86,15 +86,12 @@ class Models:
             yield self._enter(stack, spec)
 
     def statuses(self, spec: model_pb2.ModelSpec) -> list[ModelVersionStatus]:
-        """What became of each version of a model, newest first, or of the one that `spec` states; raises `Refusal`."""
-        statuses = self.model(spec).statuses()
-        if not spec.HasField("version"):
-            return statuses
-        wanted = [status for status in statuses if status.version == spec.version.value]
-        if not wanted:
-            sentence = f"version {spec.version.value} of {spec.name!r} was never seen"
-            raise Refusal(grpc.StatusCode.NOT_FOUND, sentence)
-        return wanted
+        """What became of each version of a model, newest first, or of the one that `spec` asks for; raises `Refusal`."""
+        model, number = self._meant(spec)
+        statuses = [status for status in model.statuses() if number in (None, status.version)]
+        if not statuses:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"version {number} of {spec.name!r} was never seen")
+        return statuses
 
     def reload(self, configs: Sequence[ModelConfig]) -> None:
         """Takes over a new config, or changes nothing.

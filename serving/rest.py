@@ -122,10 +122,6 @@ class RestServer(HttpServer):
         return to_json(self._calls.predict(call, caller))
 
     def _status(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:
-        if spec.HasField("version_label"):
-            with self._calls.models.lease(spec) as version:
-                spec = model_pb2.ModelSpec(name=spec.name)
-                spec.version.value = version.number
         return {"model_version_status": [_status(status) for status in self._calls.models.statuses(spec)]}
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:

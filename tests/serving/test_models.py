@@ -80,9 +80,11 @@ def reload(server: EmbeddedServer, *configs: str) -> None:
         model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(request)
 
 
-def states(server: EmbeddedServer) -> dict[int, str]:
+def states(server: EmbeddedServer, label: str | None = None) -> dict[int, str]:
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = toy.NAME
+    if label is not None:
+        request.model_spec.version_label = label
     with grpc.insecure_channel(server.address) as channel:
         answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request)
     return {s.version: ModelVersionStatus.State.Name(s.state) for s in answer.model_version_status}
@@ -107,6 +109,7 @@ def test_versions_and_labels(base, serve):
     assert toy.http(server.rest_address, "/v1/models/toy/labels/stable:predict", body) == (200, {"predictions": [[1]]})
     status = toy.http(server.rest_address, "/v1/models/toy/labels/stable")[1]["model_version_status"]
     assert [version["version"] for version in status] == ["1"]
+    assert states(server, label="canary") == {2: "AVAILABLE"}
 
 
 def test_latest_two_slide(base, serve, toy_versions):
