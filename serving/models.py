@@ -86,7 +86,7 @@ class Models:
             yield self._enter(stack, spec)
 
     def statuses(self, spec: model_pb2.ModelSpec) -> list[ModelVersionStatus]:
-        """What became of each version of a model, newest first, or of the one that `spec` asks for; raises `Refusal`."""
+        """What became of each version, newest first, or of the one that `spec` asks for; raises `Refusal`."""
         model, number = self._meant(spec)
         statuses = [status for status in model.statuses() if number in (None, status.version)]
         if not statuses:
