@@ -31,6 +31,15 @@ def cosine_similarities(actions: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
     return tf.linalg.matvec(candidates, actions)
 
 
+def products(actions: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+    """Numbers that order the candidates of each action as their cosines do: [A, N].
+
+    Args:
+      actions: [A, D] of any length. directions: [A, N, D] candidates of unit length, which a list needs but once.
+    """
+    return tf.linalg.matvec(directions, at_least_float32(actions))
+
+
 def nearest(similarities: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Index of the most similar candidate that may be chosen: [batch] int32."""
     return best(_numbers(similarities), mask)
