@@ -4,7 +4,7 @@ The history is encoded once; each position then takes two searches, and each pla
 reported of a list (Q, click probability, propensities) is computed for all positions at once when it is complete.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ from hrlrec_tf.exploration import Choice
 from hrlrec_tf.networks.actor import to_action_space
 from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
+from hrlrec_tf.networks.joint_interaction import JointInteraction
 from hrlrec_tf.networks.level import StateLevel
 from hrlrec_tf.networks.state_encoder import Carry
 
@@ -52,6 +53,7 @@ class Encoded(NamedTuple):
     directions: tf.Tensor  # [B, N, D] the same, of unit length
     channels: tf.Tensor  # [B, N] int32 in [0, B * N), equal for candidates of one channel of one request alone
     candidates: Candidates
+    interact: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]  # fields to rows, by level; see `_interaction`
 
     def in_channel_of(self, index: tf.Tensor) -> tf.Tensor:
         """Which candidates have the channel of the candidates `index` [B]: [B, N] bool."""
@@ -139,16 +141,16 @@ class Ranker:
             directions=tf.math.l2_normalize(actions, axis=-1),
             channels=kinds(candidates.channel),
             candidates=candidates,
+            interact=_interaction(self.network.levels),
         )
 
     def start(self, request: Request, encoded: Encoded) -> Prefix:
         """What stands above the first position: the history."""
         embedding, batch, item_id = self.network.embedding, request.batch, encoded.candidates.item_id
         history, mask = embedding.history(batch), embedding.history_mask(batch)
-        hidden = {}
-        for name, level in self.network.levels.items():
-            fields = level.fields(encoded.profile, history)
-            hidden[name] = level.encoder.start(fields, encoded.profile, mask)
+        levels = self.network.levels
+        rows = encoded.interact({name: level.fields(encoded.profile, history) for name, level in levels.items()})
+        hidden = {name: level.encoder.start(rows[name], encoded.profile, mask) for name, level in levels.items()}
         size = tf.shape(item_id)[0]
         return Prefix(
             # A second copy of an item would double its odds of being drawn.
@@ -208,10 +210,9 @@ class Ranker:
         rows = {"channel": channel_id, **prefix.seen.counts(channel, tags)}
         items = tf.gather(encoded.items, index, batch_dims=1)
         placed = embedding.placed_in(encoded.contexts[:, t], rows, items)
-        hidden = {
-            name: level.encoder.advance(prefix.hidden[name], level.fields(encoded.profile, placed))
-            for name, level in self.network.levels.items()
-        }
+        levels = self.network.levels
+        row = encoded.interact({name: level.fields(encoded.profile, placed) for name, level in levels.items()})
+        hidden = {name: level.encoder.advance(prefix.hidden[name], row[name]) for name, level in levels.items()}
         added = read_placed(embedding, channel_id, tf.gather(candidates.rows["tags"], index, batch_dims=1))
         places = tf.range(tf.shape(prefix.available)[1])
         return Prefix(
@@ -242,6 +243,23 @@ class Ranker:
         above = zip(*(prefix.placed for prefix in prefixes), strict=True)
         placed = Placed(*(tf.stack(values, axis=1) for values in above))
         return level.join(self.network.embedding, hidden, encoded.cumulative, placed, encoded.contexts, channels)
+
+
+def _interaction(levels: Mapping[str, StateLevel]) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """Eq. 1 of all levels: from fields [..., n, D] by level to rows [..., n * D] by level."""
+    layers = {name: level.encoder.interaction for name, level in levels.items()}
+    if not all(JointInteraction.fits(layer) for layer in layers.values()):
+        return lambda fields: {name: layer(fields[name]) for name, layer in layers.items()}
+    joint = JointInteraction(list(layers.values()))
+
+    def interact(fields: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        *leading, count, dim = next(iter(fields.values())).shape
+        rows = joint([tf.reshape(fields[name], [-1, count, dim]) for name in layers])
+        if len(leading) == 2:
+            rows = [tf.reshape(each, [-1, leading[1], count * dim]) for each in rows]
+        return dict(zip(layers, rows, strict=True))
+
+    return interact
 
 
 def flat(values: tf.Tensor) -> tf.Tensor:
