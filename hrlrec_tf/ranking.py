@@ -138,7 +138,7 @@ class Ranker:
             contexts=embedding.list_context(batch, positions),
             items=items,
             actions=actions,
-            directions=tf.math.l2_normalize(actions, axis=-1),
+            directions=retrieval.directions(actions),
             channels=kinds(candidates.channel),
             candidates=candidates,
             interact=_interaction(self.network.levels),
@@ -189,10 +189,10 @@ class Ranker:
             """The policy's item in the channel of `index`."""
             state = self.state(levels["item"], t, encoded, prefix, encoded.channel_ids(index))
             similarities = retrieval.products(levels["item"].actor(state), encoded.directions)
-            return retrieval.select_item(similarities, encoded.in_channel_of(index), available)
+            return retrieval.best(similarities, encoded.in_channel_of(index) & available)
 
         if config.channel_constraint == "hard":
-            selected = retrieval.nearest(retrieval.products(wish, encoded.directions), available)
+            selected = retrieval.best(retrieval.products(wish, encoded.directions), available)
             return exploration.Policy(inside(selected), inside)
         _, actions = self._item_level_of_each(t, encoded, prefix)
         similarities = retrieval.cosine_similarities(actions, encoded.directions)
