@@ -107,7 +107,8 @@ def test_the_policy_is_not_asked_where_nothing_is_drawn():
 
     channels, available = tf.constant([[0, 1]]), tf.constant([[True, True]])
     for epsilon, share in ((0.0, 0.5), (1.0, 0.0)):
-        epsilon_greedy(Policy(tf.constant([0]), refuse), channels, available, tf.constant([epsilon]), share)
+        (draws,) = draw(tf.constant([epsilon]), 2, 1, share)
+        choose(Policy(tf.constant([0]), refuse), channels, available, draws, share)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])

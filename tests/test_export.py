@@ -236,6 +236,46 @@ def test_a_batch_equals_single_calls(model):
     assert padded[1, 2:].max() == 0
 
 
+def padded_by_repetition(inputs: dict[str, np.ndarray], more: int) -> dict[str, np.ndarray]:
+    """As TensorFlow Serving's `pad_variable_length_inputs` pads one request: on the right, with the first element."""
+    longer = dict(inputs)
+    for name, values in inputs.items():
+        if name.startswith(("candidate_", "profile_")):
+            longer[name] = np.concatenate([values, np.repeat(values[:, :1], more, axis=1)], axis=1)
+    return longer
+
+
+@pytest.mark.parametrize("history", [0, 3])
+def test_padding_on_the_right_by_repetition_changes_nothing(model, history):
+    inputs = request(CANDIDATES[:6], history)
+    padded = padded_by_repetition(inputs, 5)
+    ranked = call(model, inputs)
+    for name, values in call(model, padded).items():
+        compare = np.testing.assert_array_equal if values.dtype == object else np.testing.assert_allclose
+        compare(values, ranked[name], **({} if values.dtype == object else {"atol": 1e-6}))
+    scores, longer = (call(model, each, "score")["click_probability"] for each in (inputs, padded))
+    np.testing.assert_allclose(longer[:, :6], scores, atol=1e-6)
+    np.testing.assert_allclose(longer[:, 6:], np.repeat(scores[:, :1], 5, axis=1), atol=1e-6)
+
+
+def test_a_repeated_candidate_counts_once_among_the_drawn(model):
+    tf.random.set_seed(2)
+    draws = 2000
+    padded = padded_by_repetition(request(CANDIDATES[:5], epsilon=np.ones(1)), 10)
+    ranked = call(model, {name: np.repeat(values, draws, axis=0) for name, values in padded.items()})
+    propensity = ranked["propensity_channel"] * ranked["propensity_item"]
+    np.testing.assert_allclose(propensity, np.tile(1 / np.arange(5, 5 - T, -1), (draws, 1)), rtol=1e-5)
+    np.testing.assert_allclose((ranked["item_id"][:, 0] == CANDIDATES[0][0].encode()).mean(), 0.2, atol=0.05)
+
+
+def test_a_repeated_profile_entry_counts_once(model):
+    inputs = request()
+    doubled = {**inputs, "profile_tag": np.array([["tags1", "tags1"]], object)}
+    single = {name: v[:, :1] if name.startswith("profile_tag") else v for name, v in doubled.items()}
+    for name, values in call(model, single, "score").items():
+        np.testing.assert_allclose(call(model, doubled, "score")[name], values, atol=1e-6)
+
+
 def test_odd_numbers_are_answered(model):
     inputs = request()
     inputs["history_dwell_seconds"] = np.array([[np.nan, np.inf, -3.0]])
