@@ -106,7 +106,7 @@ class ServingModule(tf.Module):
         inputs = checked(inputs, self._reader.spec)
         candidates, items, unknown = lookup.candidates(inputs["candidate_item_id"])
         known = tf.reduce_all(tf.reduce_any(candidates.item_id != "", axis=-1), keepdims=True)
-        rule = "no candidate of a request is in the model's item catalogue"
+        rule = "no candidate of a request is in the item catalogue inside the model"
         with tf.control_dependencies([assert_each(known, [rule], [tf.shape(items)[:2]])]):
             epsilon = tf.identity(inputs["epsilon"])
         user = self._ranker.read(read_user(lookup.complete(inputs), self._reader))

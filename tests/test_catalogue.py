@@ -1,6 +1,5 @@
 """Items inside the export: read from sessions or a file, looked up by id, found without candidates."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -15,7 +14,7 @@ from test_export import call, request, stack
 
 from hrlrec_tf import export, training, verbs, warmup
 from hrlrec_tf.agents.builder import build_network
-from hrlrec_tf.baselines.rl.designs import design
+from hrlrec_tf.baselines.rl.designs import DESIGNS
 from hrlrec_tf.catalogue import ItemCatalogue
 from hrlrec_tf.catalogue_lookup import CatalogueLookup, Retrieval
 from hrlrec_tf.data.item_counts import features as count_features
@@ -99,7 +98,7 @@ class TestSignatures:
 
     def test_no_known_id_is_refused(self, model, catalogue):
         inputs = {**of_catalogue(catalogue, [0]), "candidate_item_id": np.array([["x"]], object)}
-        with pytest.raises(tf.errors.InvalidArgumentError, match="hrlrec: no candidate of a request is in the model's"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="hrlrec: no candidate of a request is in the item catalogue"):
             call(model, inputs, "rank_ids")
 
     def test_an_item_that_left_the_catalogue_may_stand_in_the_history(self, model, catalogue):
@@ -161,7 +160,7 @@ def test_retrieval_takes_the_nearest_of_each_channel(offline, catalogue, model_d
 
 
 def test_a_level_without_an_actor_recommends_nothing(reader, catalogue):
-    network = build_network(tiny.config(), reader, design=design("dqn-gru"))
+    network = build_network(tiny.config(), reader, design=DESIGNS["dqn-gru"])
     module = export.ServingModule(network, reader, catalogue)
     assert module.lookup is not None and module.retrieval is None
 
