@@ -54,7 +54,9 @@ class ItemCatalogue:
             try:
                 rows = _READERS[path.suffix](path)
             except (ValueError, OSError) as error:
-                raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({str(error).splitlines()[0]})") from error
+                raise DataError(
+                    f"{path}: cannot be read as {path.suffix[1:]} ({str(error).splitlines()[0]})"
+                ) from error
         else:
             raise DataError(
                 f"{path}: an item catalogue is a folder of `hrlrec prepare` or a file that ends with "

@@ -71,7 +71,9 @@ class CatalogueLookup(tf.Module):
         """Inputs with the catalogue's columns of the history's items; of an item that left the catalogue the id remains."""
         places = self._places.lookup(inputs["history_item_id"])
         known = {
-            features.HISTORY + name: tf.gather(values, places) for name, values in self._raw.items() if name != "item_id"
+            features.HISTORY + name: tf.gather(values, places)
+            for name, values in self._raw.items()
+            if name != "item_id"
         }
         return {**inputs, **known}
 
@@ -113,7 +115,11 @@ def _without_user(columns: dict[str, np.ndarray], reader: SessionReader) -> dict
     inputs = {}
     for name, (kind, rank) in reader.spec.serving_inputs().items():
         absent = np.full([1] if rank == 1 else [1, 0], kind.absent, kind.dtype)
-        values = columns[name.removeprefix(features.CANDIDATE)][np.newaxis] if name.startswith(features.CANDIDATE) else absent
+        values = (
+            columns[name.removeprefix(features.CANDIDATE)][np.newaxis]
+            if name.startswith(features.CANDIDATE)
+            else absent
+        )
         inputs[name] = tf.constant(values, tf.string if kind is Kind.STRING else tf.as_dtype(kind.dtype))
     return inputs
 

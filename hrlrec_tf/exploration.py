@@ -63,9 +63,7 @@ def draw(epsilon: tf.Tensor, candidates: tf.Tensor, positions: int, channel_shar
     return [Draws(*each) for each in zip(*(tf.unstack(values) for values in (explored, by_channel, keys)), strict=True)]
 
 
-def choose(
-    policy: Policy, channels: tf.Tensor, available: tf.Tensor, draws: Draws, channel_share: float
-) -> Choice:
+def choose(policy: Policy, channels: tf.Tensor, available: tf.Tensor, draws: Draws, channel_share: float) -> Choice:
     """Keeps the policy's choice or draws an item, or a channel, at random.
 
     Args:

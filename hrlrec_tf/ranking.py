@@ -48,7 +48,8 @@ class User(NamedTuple):
 
     profile: tf.Tensor  # [B, D]
     cumulative: Profile
-    contexts: tf.Tensor  # [B, T, D] field (b) of the positions
+    contexts: list[tf.Tensor]  # [B, D] field (b) of each position
+    feedback: dict[str, tf.Tensor]  # level -> embedding of unknown feedback, [D]
     hidden: dict[str, Carry]  # level -> its encoder's memory of the history
     seen: Seen
     interact: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]  # fields to rows, by level; see `_interaction`
@@ -154,7 +155,8 @@ class Ranker:
         return User(
             profile=profile,
             cumulative=read_profile(embedding, batch),
-            contexts=embedding.list_context(batch, positions),
+            contexts=tf.unstack(embedding.list_context(batch, positions), self.network.spec.list_length, axis=1),
+            feedback=embedding.unknown_feedback(),
             hidden={name: level.encoder.start(rows[name], profile, mask) for name, level in levels.items()},
             seen=Seen.of_request(request),
             interact=interact,
@@ -188,7 +190,9 @@ class Ranker:
 
     def first_actions(self, user: User) -> tf.Tensor:
         """Actions of the item level at the first position as if each channel id were selected: [B, channel ids, D]."""
-        return self._under_every_channel(0, user, self._before(user, tf.zeros([tf.shape(user.profile)[0], 0], tf.bool)))[1]
+        return self._under_every_channel(
+            0, user, self._before(user, tf.zeros([tf.shape(user.profile)[0], 0], tf.bool))
+        )[1]
 
     def state(
         self, level: StateLevel, t: int, encoded: Encoded, prefix: Prefix, channel: tf.Tensor | None = None
@@ -196,14 +200,12 @@ class Ranker:
         """State of position t, from 0, under one channel constraint, ids [B]: [B, S]. The channel level has none."""
         hidden = level.encoder.read(prefix.hidden[level.level])
         user = encoded.user
-        return level.join(
-            self.network.embedding, hidden, user.cumulative, prefix.placed, user.contexts[:, t], channel
-        )
+        return level.join(self.network.embedding, hidden, user.cumulative, prefix.placed, user.contexts[t], channel)
 
     def _under_every_channel(self, t: int, user: User, prefix: Prefix) -> tuple[tf.Tensor, tf.Tensor]:
         """Item level at position t as if each channel id were selected: states and actions, [B, channel ids, ...]."""
         level, embedding = self.network.item_level, self.network.embedding
-        hidden, context = level.encoder.read(prefix.hidden[level.level]), user.contexts[:, t]
+        hidden, context = level.encoder.read(prefix.hidden[level.level]), user.contexts[t]
         hidden, context, *placed = (
             tf.repeat(values[:, tf.newaxis], embedding.channels, axis=1) for values in (hidden, context, *prefix.placed)
         )
@@ -220,12 +222,12 @@ class Ranker:
     def policy(self, t: int, encoded: Encoded, prefix: Prefix, allowed: tf.Tensor) -> exploration.Policy:
         """The networks' choices for position t, from 0, among the candidates `allowed` [B, N]."""
         levels, config = self.network.levels, self.network.config
-        wish = levels["channel"].actor(self.state(levels["channel"], t, encoded, prefix))
+        wish = levels["channel"].actor.direction(self.state(levels["channel"], t, encoded, prefix))
 
         def inside(index: tf.Tensor) -> tf.Tensor:
             """The policy's item in the channel of `index`."""
             state = self.state(levels["item"], t, encoded, prefix, encoded.channel_ids(index))
-            similarities = retrieval.products(levels["item"].actor(state), encoded.directions)
+            similarities = retrieval.products(levels["item"].actor.direction(state), encoded.directions)
             return retrieval.best(similarities, encoded.in_channel_of(index) & allowed)
 
         if config.channel_constraint == "hard":
@@ -246,9 +248,11 @@ class Ranker:
         channel_id = encoded.channel_ids(index)
         rows = {"channel": channel_id, **prefix.seen.counts(channel, tags)}
         items = tf.gather(encoded.items, index, batch_dims=1)
-        placed = embedding.placed_in(encoded.user.contexts[:, t], rows, items)
+        placed = embedding.placed_in(encoded.user.contexts[t], rows, encoded.user.feedback, items)
         levels = self.network.levels
-        row = encoded.user.interact({name: level.fields(encoded.user.profile, placed) for name, level in levels.items()})
+        row = encoded.user.interact(
+            {name: level.fields(encoded.user.profile, placed) for name, level in levels.items()}
+        )
         hidden = {name: level.encoder.advance(prefix.hidden[name], row[name]) for name, level in levels.items()}
         added = read_placed(embedding, channel_id, tf.gather(candidates.rows["tags"], index, batch_dims=1))
         places = tf.range(tf.shape(prefix.available)[1])
@@ -280,7 +284,9 @@ class Ranker:
         above = zip(*(prefix.placed for prefix in prefixes), strict=True)
         placed = Placed(*(tf.stack(values, axis=1) for values in above))
         user = encoded.user
-        return level.join(self.network.embedding, hidden, user.cumulative, placed, user.contexts, channels)
+        return level.join(
+            self.network.embedding, hidden, user.cumulative, placed, tf.stack(user.contexts, axis=1), channels
+        )
 
 
 def _interaction(levels: Mapping[str, StateLevel]) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:

@@ -25,7 +25,9 @@ def input_specs(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
 
 def catalogue_columns(spec: FeatureSpec) -> list[str]:
     """Those inputs of `rank` that an item catalogue knows: all of an item but its id."""
-    return [prefix + name for prefix in (features.HISTORY, features.CANDIDATE) for name in spec.item if name != "item_id"]
+    return [
+        prefix + name for prefix in (features.HISTORY, features.CANDIDATE) for name in spec.item if name != "item_id"
+    ]
 
 
 def read_request(inputs: Inputs, reader: SessionReader) -> tuple[Request, Candidates]:
@@ -42,7 +44,9 @@ def read_user(inputs: Inputs, reader: SessionReader) -> Request:
     """`read_request` without candidates."""
     size = tf.shape(inputs["user_id"])[0]
     nothing = {
-        name: as_sparse(tf.zeros([size, 0], tf.as_dtype(kind.dtype)) if kind is not Kind.STRING else tf.fill([size, 0], ""))
+        name: as_sparse(
+            tf.zeros([size, 0], tf.as_dtype(kind.dtype)) if kind is not Kind.STRING else tf.fill([size, 0], "")
+        )
         for name, kind in reader.spec.item.items()
     }
     return _transformed(inputs, nothing, reader)[0]
@@ -53,7 +57,9 @@ def _transformed(
 ) -> tuple[Request, dict[str, tf.Tensor]]:
     """The request, and the item features of its candidates."""
     spec = reader.spec
-    session: dict[str, tf.Tensor | tf.SparseTensor] = {name: inputs[name] for name in spec.request if name != "request_id"}
+    session: dict[str, tf.Tensor | tf.SparseTensor] = {
+        name: inputs[name] for name in spec.request if name != "request_id"
+    }
     for name, kind in spec.history_rows.items():
         values = inputs[name]
         if name == "history_tags":
