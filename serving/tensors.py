@@ -1,94 +1,203 @@
-"""Ranking requests as the tensors of a signature: one padded rectangle per input.
+"""Ranking requests as the tensors of a signature, one padded rectangle per input, and tensors as values again.
 
-A batch of B requests fills each rank-1 input with [B] and each rank-2 input with [B, rows], as many rows as the longest
-request has: history padded on the left, candidates and profile on the right, with "" or 0. What the signature takes and
-the request lacks reads as "" or 0, item counts as their mean; optional columns that the signature does not take are
-refused by name.
+A batch of B requests fills each rank-1 input with [B] and each rank-2 input with [B, rows]: candidates and profile as
+many rows as the longest request has, padded on the right, history a fixed number, padded on the left, with "" or 0.
+What the signature takes and the request lacks reads as "" or 0, item counts as their mean; optional columns that the
+signature does not take are refused by name. Nothing here needs TensorFlow: a proto may be TensorFlow's own message or
+one of `serving.wire`.
 """
 
+import functools
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+import numpy.typing as npt
 
 from hrlrec_tf import features
 from hrlrec_tf.features import CANDIDATE, HISTORY, Kind
 from serving import messages
-from serving.messages import RankRequest, RequestError, Value
+from serving.messages import Candidate, RankRequest, RequestError
+from serving.wire import DataType
 
 _PYTHON_TYPES: dict[Kind, set[type]] = {Kind.STRING: {str}, Kind.INT: {int}, Kind.FLOAT: {float, int}}
+_NUMPY_TYPES: Mapping[int, type] = {
+    DataType.FLOAT: np.float32,
+    DataType.DOUBLE: np.float64,
+    DataType.INT32: np.int32,
+    DataType.INT64: np.int64,
+    DataType.BOOL: np.bool_,
+}
+_VALUE_FIELDS = {
+    DataType.FLOAT: "float_val",
+    DataType.DOUBLE: "double_val",
+    DataType.INT32: "int_val",
+    DataType.STRING: "string_val",
+    DataType.INT64: "int64_val",
+    DataType.BOOL: "bool_val",
+}
+_ITEM_FIELDS = frozenset(messages.ROW_KINDS) | {"tags"}
 
 
-def to_tensors(
-    requests: Sequence[RankRequest], inputs: Mapping[str, meta_graph_pb2.TensorInfo]
-) -> dict[str, tensor_pb2.TensorProto]:
-    """The inputs of one Predict call, by name.
+def fill(
+    protos: Any,
+    requests: Sequence[RankRequest],
+    inputs: Mapping[str, Any],
+    *,
+    history_length: int | None = None,
+    numbers: Sequence[int] | None = None,
+    known: Iterable[str] | None = None,
+) -> None:
+    """Writes the inputs of one Predict call.
 
     Args:
+      protos: the call's `inputs`, a map of tensor protos.
       requests: B requests, one or more.
-      inputs: the signature's inputs, as its signature def states them.
+      inputs: the signature's inputs, as its signature def states them: name -> TensorInfo.
+      history_length: history rows of every request, the newest ones; None sends what the longest has.
+      numbers: what errors call the requests; their places by default.
+      known: further names of inputs that optional columns may have; such columns are left out.
 
     Raises:
       RequestError: a field is unknown to the signature or has the wrong type; the message names request and field.
     """
-    _refuse_unknown(requests, inputs)
-    return {name: _tensor(requests, name, info) for name, info in inputs.items()}
+    numbers = range(len(requests)) if numbers is None else numbers
+    _refuse_unknown(requests, numbers, set(inputs).union(known or ()))
+    parts = [_Parts(request, history_length) for request in requests]
+    for name, info in inputs.items():
+        kind = _kind(info.dtype)
+        rank = len(info.tensor_shape.dim)
+        if rank == 1:
+            cells = [part.cells(name, kind)[0] for part in parts]
+            column, shape = _column(cells, kind, name), (len(parts),)
+        else:
+            column, width = _rectangle([part.cells(name, kind) for part in parts], name, kind, numbers, history_length)
+            shape = (len(parts), width)
+        proto = protos[name]
+        proto.dtype = info.dtype
+        for size in shape:
+            proto.tensor_shape.dim.add(size=size)
+        if kind is Kind.STRING:
+            proto.string_val.extend(column)
+        else:
+            proto.tensor_content = _numbers(column, info.dtype, name).tobytes()
 
 
-def _tensor(requests: Sequence[RankRequest], name: str, info: meta_graph_pb2.TensorInfo) -> tensor_pb2.TensorProto:
-    dtype = tf.dtypes.as_dtype(info.dtype)
-    kind = Kind.STRING if dtype == tf.string else Kind.INT if dtype.is_integer else Kind.FLOAT
-    cells = [_cells(request, name, kind) for request in requests]
-    if len(info.tensor_shape.dim) == 1:
-        array = np.array(_column([cell for row in cells for cell in row], kind, name), dtype=dtype.as_numpy_dtype)
-    else:
-        array = np.full([len(cells), max(map(len, cells))], _absent(kind), dtype=dtype.as_numpy_dtype)
-        for request, row in enumerate(cells):
-            if row:
-                start = array.shape[1] - len(row) if name.startswith(HISTORY) else 0
-                array[request, start : start + len(row)] = _column(row, kind, f"request {request}, {name}")
-    return tf.make_tensor_proto(array, dtype=dtype, shape=array.shape)
+def to_tensors(requests: Sequence[RankRequest], inputs: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    """The inputs of one Predict call as TensorFlow's own tensor protos, by name; arguments and errors as `fill`'s."""
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    fill(request.inputs, requests, inputs, **options)
+    return dict(request.inputs)
 
 
-def _cells(request: RankRequest, name: str, kind: Kind) -> list[Any]:
-    """A request's values of one input: one, or one per row."""
-    if name in features.PROFILE:
-        return _profile_cells(request.profile, name)
-    if name.startswith(HISTORY):
-        return [_cell(row, name.removeprefix(HISTORY), kind) for row in request.history]
-    if name.startswith(CANDIDATE):
-        return [_cell(row, name.removeprefix(CANDIDATE), kind) for row in request.candidates]
-    return [_cell(request, name, kind)]
+def to_array(proto: Any) -> npt.NDArray[Any]:
+    """The values of a tensor proto; strings as bytes in an object array.
+
+    Raises:
+      ValueError: the dtype is none that a signature of an exported model has, or values are missing.
+    """
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.dtype not in _VALUE_FIELDS:
+        raise ValueError(f"a tensor has dtype {proto.dtype}, which no ranking signature has")
+    dtype = _NUMPY_TYPES.get(proto.dtype, object)
+    if proto.tensor_content:
+        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+    given = getattr(proto, _VALUE_FIELDS[proto.dtype])
+    values, size = np.array(list(given), dtype), math.prod(shape)
+    if 0 < len(values) < size:  # the last value stands for all that follow
+        values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
+    return values.reshape(shape)
 
 
-def _cell(owner: messages.Candidate | RankRequest, name: str, kind: Kind) -> Any:
-    if name == "tags" and isinstance(owner, messages.Candidate):
-        return _joined(owner.tags)
-    if name not in type(owner).__dataclass_fields__:
-        value = owner.features.get(name, math.nan if name in features.ITEM_COUNTS else kind.absent)
+def to_requests(inputs: Mapping[str, Any], placed: Sequence[set[bytes]] | None = None) -> list[RankRequest]:
+    """The requests that the inputs of a Predict call hold: what `fill` wrote, without padding.
+
+    Args:
+      inputs: tensor protos by name.
+      placed: ids of the candidates wanted of each request; all by default.
+    """
+    arrays = {name: to_array(proto) for name, proto in inputs.items()}
+    wanted = placed or [None] * len(arrays["user_id"])
+    return [_request({name: values[n] for name, values in arrays.items()}, ids) for n, ids in enumerate(wanted)]
+
+
+def numeric_columns(inputs: Mapping[str, Any]) -> set[str]:
+    """The optional columns that a signature takes as measured quantities; it takes others as names."""
+    numeric = {name.removeprefix(CANDIDATE) for name, info in inputs.items() if _kind(info.dtype) is Kind.FLOAT}
+    return set(features.optional_columns(numeric))
+
+
+class _Parts:
+    """The cells of one request, input by input."""
+
+    def __init__(self, request: RankRequest, history_length: int | None) -> None:
+        self._request = request
+        self._candidates = request.candidates
+        self._history = request.history if history_length is None else request.history[-history_length:]
+        self._levels = {"channel": _most_seen(request.profile.channels), "tag": _most_seen(request.profile.tags)}
+
+    def cells(self, name: str, kind: Kind) -> list[Any]:
+        """Values of one input: one, or one per row."""
+        if name in features.PROFILE:
+            level, _, count = name.removeprefix("profile_").partition("_")
+            return [getattr(counts, count) if count else key for key, counts in self._levels[level]]
+        if name.startswith(HISTORY):
+            return _row_cells(self._history, name.removeprefix(HISTORY), kind)
+        if name.startswith(CANDIDATE):
+            return _row_cells(self._candidates, name.removeprefix(CANDIDATE), kind)
+        if name in messages.REQUEST_KINDS:
+            return [getattr(self._request, name)]
+        return _feature_cells([self._request], name, kind)
+
+
+def _most_seen(counts: Mapping[str, messages.Counts]) -> list[tuple[str, messages.Counts]]:
+    """Most impressions first, then by name: the sessions' own order."""
+    return sorted(counts.items(), key=lambda entry: (-entry[1].impressions, entry[0]))
+
+
+def _row_cells(rows: Sequence[Candidate], name: str, kind: Kind) -> list[Any]:
+    if name == "tags":
+        return [_joined(tuple(row.tags)) for row in rows]
+    if name in _ITEM_FIELDS:
+        return list(map(operator.attrgetter(name), rows))
+    return _feature_cells(rows, name, kind)
+
+
+def _feature_cells(owners: Sequence[Candidate | RankRequest], name: str, kind: Kind) -> list[Any]:
+    absent = math.nan if name in features.ITEM_COUNTS else kind.absent
+    cells = [owner.features.get(name, absent) for owner in owners]
+    if kind is Kind.STRING and int in set(map(type, cells)):
         # Integer columns of a log are categorical: sessions hold them as strings.
-        return str(value) if kind is Kind.STRING and type(value) is int else value
-    return getattr(owner, name)
+        return [str(cell) if type(cell) is int else cell for cell in cells]
+    return cells
 
 
-def _joined(tags: Sequence[str]) -> str:
-    """Tags of one row as the sessions have them: each once, none empty."""
+@functools.lru_cache(maxsize=1 << 16)
+def _joined(tags: tuple[str, ...]) -> str:
+    """Tags of one row as the sessions have them: each once, none empty. Items come again, call after call."""
     for tag in tags:
         if not isinstance(tag, str) or features.TAG_SEPARATOR in tag:
             raise RequestError(f"tag {tag!r} must be a string without {features.TAG_SEPARATOR!r}, which joins tags")
     return features.TAG_SEPARATOR.join(dict.fromkeys(tag for tag in tags if tag))
 
 
-def _profile_cells(profile: messages.Profile, name: str) -> list[Any]:
-    """Names or counts of one level, most impressions first, then by name: the sessions' own order."""
-    level, _, count = name.removeprefix("profile_").partition("_")
-    counts = {"channel": profile.channels, "tag": profile.tags}[level]
-    ordered = sorted(counts.items(), key=lambda entry: (-entry[1].impressions, entry[0]))
-    return [getattr(entry, count) if count else key for key, entry in ordered]
+def _rectangle(
+    rows: Sequence[list[Any]], name: str, kind: Kind, numbers: Sequence[int], history_length: int | None
+) -> tuple[list[Any], int]:
+    """Cells of all requests, padded to one width, and the width."""
+    is_history = name.startswith(HISTORY)
+    width = history_length if is_history and history_length is not None else max(map(len, rows))
+    absent: Any = b"" if kind is Kind.STRING else kind.absent
+    padded: list[list[Any]] = []
+    for number, cells in zip(numbers, rows, strict=True):
+        column, padding = _column(cells, kind, f"request {number}, {name}"), [absent] * (width - len(cells))
+        padded += [padding, column] if is_history else [column, padding]
+    return list(itertools.chain.from_iterable(padded)), width
 
 
 def _column(cells: list[Any], kind: Kind, where: str) -> list[Any]:
@@ -98,30 +207,72 @@ def _column(cells: list[Any], kind: Kind, where: str) -> list[Any]:
     if kind is not Kind.STRING:
         return cells
     try:
-        return [cell.encode("utf-8") for cell in cells]
+        return list(map(str.encode, cells))
     except UnicodeEncodeError as error:
         raise RequestError(f"{where} holds {error.object!r}, which is no valid Unicode text") from error
 
 
-def _absent(kind: Kind) -> Value | bytes:
-    return b"" if kind is Kind.STRING else kind.absent
+def _numbers(column: list[Any], dtype: int, name: str) -> npt.NDArray[Any]:
+    try:
+        return np.array(column, _NUMPY_TYPES[dtype])
+    except OverflowError as error:
+        raise RequestError(f"{name} holds a number beyond {np.dtype(_NUMPY_TYPES[dtype]).name}; correct it") from error
 
 
-def _refuse_unknown(requests: Sequence[RankRequest], inputs: Mapping[str, Any]) -> None:
-    for index, request in enumerate(requests):
+def _kind(dtype: int) -> Kind:
+    if dtype == DataType.STRING:
+        return Kind.STRING
+    return Kind.INT if dtype in (DataType.INT32, DataType.INT64) else Kind.FLOAT
+
+
+def _refuse_unknown(requests: Sequence[RankRequest], numbers: Sequence[int], names: set[str]) -> None:
+    for number, request in zip(numbers, requests, strict=True):
         for where, prefix, owners in _owners(request):
-            given = {name for owner in owners for name in owner.features}
+            given = set().union(*map(operator.attrgetter("features"), owners))
             for name in sorted(given):
-                if prefix + name not in inputs:
-                    taken = [known.removeprefix(prefix) for known in inputs if known.startswith(prefix)]
-                    raise messages.unknown_field(name, f"request {index}, {where}", _optional(taken))
+                if prefix + name not in names:
+                    taken = [known.removeprefix(prefix) for known in names if known.startswith(prefix)]
+                    where = f"request {number}, {where}"
+                    raise messages.unknown_field(name, where, features.optional_columns(taken))
 
 
-def _owners(request: RankRequest) -> Iterator[tuple[str, str, Sequence[messages.Candidate | RankRequest]]]:
+def _owners(request: RankRequest) -> Iterator[tuple[str, str, Sequence[Candidate | RankRequest]]]:
     yield "request", "", [request]
     yield "candidates", CANDIDATE, request.candidates
     yield "history", HISTORY, request.history
 
 
-def _optional(names: Sequence[str]) -> list[str]:
-    return features.optional_columns(names)
+def _request(values: Mapping[str, Any], placed: set[bytes] | None) -> RankRequest:
+    """One request of its raw values, [] or [rows] each."""
+    candidates = values.get(CANDIDATE + "item_id", np.zeros(0, object))
+    shown = [n for n, item in enumerate(candidates) if item and (placed is None or item in placed)]
+    seen = np.flatnonzero(values[HISTORY + "item_id"] != b"")
+    fixed = {name: _plain(values[name]) for name in messages.REQUEST_KINDS if name in values}
+    own = [name for name in features.optional_columns(values) if np.ndim(values[name]) == 0]
+    return RankRequest(
+        **fixed,
+        candidates=tuple(_rows(Candidate, CANDIDATE, values, shown)),
+        history=tuple(_rows(messages.Row, HISTORY, values, seen)),
+        profile=messages.Profile(_counts(values, "profile_channel"), _counts(values, "profile_tag")),
+        features={name: _plain(values[name]) for name in own},
+    )
+
+
+def _rows(cls: type[Candidate], prefix: str, values: Mapping[str, Any], rows: Iterable[int]) -> Iterator[Candidate]:
+    columns = {name.removeprefix(prefix): column for name, column in values.items() if name.startswith(prefix)}
+    optional = features.optional_columns(columns)
+    for n in rows:
+        cells = {name: _plain(column[n]) for name, column in columns.items()}
+        tags = tuple(tag for tag in cells.pop("tags", "").split(features.TAG_SEPARATOR) if tag)
+        yield cls(**{**cells, "tags": tags, "features": {name: cells.pop(name) for name in optional}})
+
+
+def _counts(values: Mapping[str, Any], name: str) -> dict[str, messages.Counts]:
+    columns = (values[name], values[f"{name}_impressions"], values[f"{name}_clicks"])
+    return {_plain(key): messages.Counts(int(n), int(c)) for key, n, c in zip(*columns, strict=True) if key != b""}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.decode("utf-8") if isinstance(value, bytes) else value

@@ -81,4 +81,4 @@ def test_errors_name_request_and_field(request_, message):
 
 
 def test_tags_are_joined_as_sessions_have_them():
-    assert tensors._joined(["b", "a", "", "b"]) == "b|a"
+    assert tensors._joined(("b", "a", "", "b")) == "b|a"

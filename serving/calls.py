@@ -1,0 +1,345 @@
+"""What a ranking client says to a server, whatever carries its calls.
+
+Each method is a generator of steps: it yields what is to be done (a call, a pause, a piece of blocking work), is sent
+the result, or has the call's `grpc.RpcError` thrown in, and returns its answer. `RankingClient` and `AsyncRankingClient`
+do the steps, one blocking, one awaiting; all else is here.
+"""
+
+import dataclasses
+import functools
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import grpc
+import numpy.typing as npt
+
+from hrlrec_tf.errors import ConfigError, HrlrecError
+from hrlrec_tf.features import FeatureSpec
+from serving import tensors, wire
+from serving.feedback import ImpressionLog
+from serving.messages import RankedItem, RankRequest, RankResponse, RequestError
+from serving.transport import Retries
+
+RANK = "rank"
+RANK_IDS = "rank_ids"
+RECOMMEND = "recommend"
+SCORE = "score"
+DEADLINE_SECONDS = 5.0
+HISTORY_LENGTH = FeatureSpec().history_length
+BATCH_SIZE = 32
+IN_FLIGHT = 4
+# Where a server logs impressions, the lists' names reach it beside the call; gRPC bounds what may travel there.
+REQUEST_ID_KEY = "x-request-id"
+_MAX_ID_BYTES = 4096
+
+_LOG = logging.getLogger(__name__)
+# What gRPC's own words for a connection that failed have in common; other sentences are the server's.
+_NO_CONNECTION = re.compile(r"connect|socket|handshake|resol|GOAWAY|stream removed|recvmsg|peer", re.IGNORECASE)
+
+Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Labels: TypeAlias = str | Callable[[str], str] | None
+Result = TypeVar("Result")
+
+
+class RankingError(HrlrecError):
+    """A call failed; `status` is its gRPC status, `sentence` says why."""
+
+    def __init__(self, status: grpc.StatusCode, sentence: str) -> None:
+        super().__init__(f"{sentence} ({status.name})")
+        self.status = status
+        self.sentence = sentence
+
+
+class Call(NamedTuple):
+    """A gRPC call to be made."""
+
+    method: str
+    request: Any
+    timeout: float
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+class Pause(NamedTuple):
+    """Seconds to wait."""
+
+    seconds: float
+
+
+class Work(NamedTuple):
+    """Something that may block, for instance on a disk."""
+
+    run: Callable[[], None]
+
+
+Steps: TypeAlias = Generator[Call | Pause | Work, Any, Result]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Which version answers: the newest, one by number, or one by label."""
+
+    version: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.version is not None and self.label is not None:
+            raise ConfigError("a call names a version or a version label; give one of both")
+
+    def name_in(self, spec: Any) -> None:
+        """Writes it into a ModelSpec."""
+        if self.version is not None:
+            spec.version.value = self.version
+        elif self.label is not None:
+            spec.version_label = self.label
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Requests that one call carries.
+
+    Attributes:
+      signature, target: what is called.
+      numbers: places of the requests among all that the caller gave.
+      requests: each with a `request_id`.
+      total: how many the caller gave.
+    """
+
+    signature: str
+    target: Target
+    numbers: Sequence[int]
+    requests: Sequence[RankRequest]
+    total: int = 1
+
+    def __getitem__(self, part: slice) -> "Batch":
+        return dataclasses.replace(self, numbers=self.numbers[part], requests=self.requests[part])
+
+
+class RankingCalls:
+    """See the module docstring; arguments are `RankingClient`'s."""
+
+    def __init__(
+        self,
+        address: str,
+        model_name: str,
+        *,
+        deadline_seconds: float,
+        retries: Retries,
+        version: int | None,
+        version_label: Labels,
+        history_length: int | None,
+        impression_log: ImpressionLog | None,
+    ) -> None:
+        self._address, self._model_name = address, model_name
+        self._deadline_seconds, self._retries = deadline_seconds, retries
+        self._version, self._label = version, version_label
+        self._history_length, self._impressions = history_length, impression_log
+        self._signatures: dict[Target, Mapping[str, Any]] = {}
+        self._told_of_cut = False
+        if version is not None and version_label is not None:
+            Target(version, str(version_label))
+
+    def target(self, user_id: str, version: int | None, label: Labels) -> Target:
+        """The version that answers a user, by a call's own choice or else the client's."""
+        if version is None and label is None:
+            version, label = self._version, self._label
+        return Target(version, label(user_id) if callable(label) else label)
+
+    def batches(
+        self,
+        requests: Sequence[RankRequest],
+        batch_size: int,
+        version: int | None = None,
+        label: Labels = None,
+        signature: str | None = None,
+    ) -> list[Batch]:
+        """The calls that several requests make; a call has one signature and one version."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1: got {batch_size}")
+        groups: dict[tuple[str, Target], list[int]] = {}
+        for number, request in enumerate(requests):
+            name = signature or (RANK_IDS if request.is_id_only else RANK)
+            groups.setdefault((name, self.target(request.user_id, version, label)), []).append(number)
+        return [
+            Batch(name, target, part, [_named(requests[number]) for number in part], len(requests))
+            for (name, target), numbers in groups.items()
+            for part in (numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size))
+        ]
+
+    def rank(self, batch: Batch, deadline_seconds: float | None) -> Steps[list[RankResponse]]:
+        """The lists of one batch. A refusal names the request at fault: the batch is halved until it is alone."""
+        try:
+            version, outputs, numeric = yield from self._predict(batch, deadline_seconds)
+        except RankingError as error:
+            if error.status is not grpc.StatusCode.INVALID_ARGUMENT or len(batch.requests) == 1:
+                raise
+            middle = len(batch.requests) // 2
+            first = yield from self.rank(batch[:middle], deadline_seconds)
+            return first + (yield from self.rank(batch[middle:], deadline_seconds))
+        responses = [
+            _response(outputs, place, version, request.request_id) for place, request in enumerate(batch.requests)
+        ]
+        log = self._impressions
+        if log is not None:
+            for request, response in zip(batch.requests, responses, strict=True):
+                yield Work(functools.partial(log.served, request, response, numeric))
+        return responses
+
+    def score(self, request: RankRequest, target: Target, deadline_seconds: float | None) -> Steps[list[float]]:
+        """Click probability of each candidate."""
+        _, outputs, _ = yield from self._predict(Batch(SCORE, target, [0], [_named(request)]), deadline_seconds)
+        return outputs["click_probability"][0, : len(request.candidates)].tolist()
+
+    def _predict(self, batch: Batch, deadline_seconds: float | None) -> Steps[tuple[int, Outputs, set[str]]]:
+        """The version that answered, its outputs, and which optional columns it takes as numbers."""
+        seconds = self._deadline_seconds if deadline_seconds is None else deadline_seconds
+        until = time.monotonic() + seconds
+        learnt = yield from self._learn(batch, seconds, until)
+        try:
+            return (yield from self._predict_with(learnt, batch, seconds, until))
+        except (RequestError, RankingError) as error:
+            if isinstance(error, RankingError) and error.status is not grpc.StatusCode.INVALID_ARGUMENT:
+                raise
+            # A new version may take other inputs than the one these were learnt from; otherwise the refusal stands.
+            self._signatures.pop(batch.target, None)
+            relearnt = yield from self._learn(batch, seconds, until)
+            if relearnt[batch.signature].inputs == learnt[batch.signature].inputs:
+                raise _with_number(error, batch) from error.__cause__
+        return (yield from self._predict_with(relearnt, batch, seconds, until))
+
+    def _predict_with(
+        self, signatures: Mapping[str, Any], batch: Batch, seconds: float, until: float
+    ) -> Steps[tuple[int, Outputs, set[str]]]:
+        request = wire.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = self._model_name, batch.signature
+        batch.target.name_in(request.model_spec)
+        self._tell_of_cut(batch.requests)
+        inputs = signatures[batch.signature].inputs
+        # Where the catalogue brings what describes items, a request may still carry it, as a user's state does.
+        known = dict(signatures[RANK].inputs) if batch.signature in (RANK_IDS, RECOMMEND) else {}
+        tensors.fill(
+            request.inputs,
+            batch.requests,
+            inputs,
+            history_length=self._history_length,
+            numbers=batch.numbers,
+            known=known,
+        )
+        response = yield from self._call(wire.PREDICT, request, seconds, until, _metadata(batch.requests))
+        outputs = {name: tensors.to_array(proto) for name, proto in response.outputs.items()}
+        return response.model_spec.version.value, outputs, tensors.numeric_columns({**known, **inputs})
+
+    def _learn(self, batch: Batch, seconds: float, until: float) -> Steps[Mapping[str, Any]]:
+        """The signatures of the batch's version, asked for once; the batch's own is among them."""
+        known = self._signatures.get(batch.target)
+        if known is None:
+            request = wire.GetModelMetadataRequest(metadata_field=["signature_def"])
+            request.model_spec.name = self._model_name
+            batch.target.name_in(request.model_spec)
+            answer = yield from self._call(wire.GET_MODEL_METADATA, request, seconds, until)
+            found = wire.SignatureDefMap.FromString(answer.metadata["signature_def"].value)
+            known = self._signatures[batch.target] = dict(found.signature_def)
+        if batch.signature not in known:
+            raise RankingError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"the model {self._model_name!r} at {self._address} has no signature {batch.signature!r}; "
+                + _remedy(batch.signature),
+            )
+        return known
+
+    def _call(
+        self, method: str, request: Any, seconds: float, until: float, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> Steps[Any]:
+        """One call, made again while no server is there, until the deadline."""
+        failures = 0
+        while True:
+            try:
+                return (yield Call(method, request, max(until - time.monotonic(), 0.0), metadata))
+            except grpc.RpcError as error:
+                failures += 1
+                pause = self._retries.pause(failures)
+                may_retry = error.code() is grpc.StatusCode.UNAVAILABLE and failures < self._retries.attempts
+                if not may_retry or time.monotonic() + pause >= until:
+                    raise RankingError(error.code(), self._sentence(error, seconds)) from error
+            yield Pause(pause)
+
+    def _sentence(self, error: grpc.RpcError, seconds: float) -> str:
+        details = " ".join((error.details() or "the server gave no reason").split())
+        if error.code() is grpc.StatusCode.UNAVAILABLE and _NO_CONNECTION.search(details):
+            return (
+                f"no server answers at {self._address}; start one with `hrlrec serve` or correct the address and, "
+                f"with TLS, the certificates ({details[:200]})"
+            )
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return f"{self._address} gave no answer within {seconds:g} s; allow a longer deadline"
+        return details
+
+    def _tell_of_cut(self, requests: Sequence[RankRequest]) -> None:
+        length = self._history_length
+        if length is None or self._told_of_cut:
+            return
+        longest = max(len(request.history) for request in requests)
+        if longest > length:
+            self._told_of_cut = True
+            _LOG.warning(
+                "a history of %d rows was cut to the newest %d; if the model reads more (window: sliding), "
+                "give the client its history_length",
+                longest,
+                length,
+            )
+
+
+def in_order(batches: Sequence[Batch], answers: Sequence[list[RankResponse]]) -> list[RankResponse]:
+    """The responses in the order of the requests."""
+    numbered = {
+        number: response
+        for batch, responses in zip(batches, answers, strict=True)
+        for number, response in zip(batch.numbers, responses, strict=True)
+    }
+    return [numbered[number] for number in range(len(numbered))]
+
+
+def _named(request: RankRequest) -> RankRequest:
+    return request if request.request_id else dataclasses.replace(request, request_id=uuid.uuid4().hex)
+
+
+def _with_number(error: RequestError | RankingError, batch: Batch) -> RequestError | RankingError:
+    """A refusal that tells which of several requests it is about."""
+    if isinstance(error, RequestError) or len(batch.requests) > 1 or batch.total == 1:
+        return error
+    return RankingError(error.status, f"request {batch.numbers[0]}: {error.sentence}")
+
+
+def _metadata(requests: Sequence[RankRequest]) -> tuple[tuple[str, str], ...]:
+    ids = ",".join(request.request_id for request in requests)
+    return ((REQUEST_ID_KEY, ids),) if ids.isascii() and ids.isprintable() and len(ids) <= _MAX_ID_BYTES else ()
+
+
+def _remedy(signature: str) -> str:
+    if signature in (RANK_IDS, RECOMMEND):
+        return "export it with `hrlrec export --catalogue`, or send candidates with their channels"
+    return "serve one that `hrlrec export` wrote"
+
+
+def _response(outputs: Outputs, place: int, version: int, request_id: str) -> RankResponse:
+    """The filled positions of one request's list."""
+    rows = {name: values[place].tolist() for name, values in outputs.items()}
+    items = tuple(
+        RankedItem(
+            position=t + 1,
+            item_id=item_id.decode("utf-8"),
+            channel=rows["channel"][t].decode("utf-8"),
+            click_probability=rows["click_probability"][t],
+            q_channel=rows["q_channel"][t],
+            q_item=rows["q_item"][t],
+            propensity_channel=rows["propensity_channel"][t],
+            propensity_item=rows["propensity_item"][t],
+            explored=bool(rows["explored"][t]),
+        )
+        for t, item_id in enumerate(rows["item_id"])
+        if item_id
+    )
+    return RankResponse(items, version, request_id, rows.get("unknown_candidates", 0))
