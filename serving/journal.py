@@ -161,7 +161,7 @@ class _File:
         self._final = folder / f"{name}-{stamp}-{uuid.uuid4().hex[:12]}{SUFFIX}"
         self._path = self._final.with_name(self._final.name + OPEN)
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # before the first line: an empty file is left alone by `recover`
         self.size, self.made, self.is_whole, self._is_synced = 0, time.monotonic(), True, True
         _sync_folder(folder)
 
