@@ -66,7 +66,7 @@ class ImpressionLog(Journal):
         for item in response.items:
             candidate = candidates.get(item.item_id)
             line = _placed(item)
-            if candidate is not None:
+            if candidate is not None and not candidate.is_id_only:
                 line |= {"tags": list(candidate.tags)} | _quantities(candidate.features, numeric)
             items.append(self._hidden(line))
         head = {

@@ -115,7 +115,7 @@ def to_array(proto: Any) -> npt.NDArray[Any]:
 
 
 def to_requests(inputs: Mapping[str, Any], placed: Sequence[set[bytes]] | None = None) -> list[RankRequest]:
-    """The requests that the inputs of a Predict call hold: what `fill` wrote, without padding.
+    """The requests that the inputs of a Predict call hold: what `fill` wrote, without padding and absent columns.
 
     Args:
       inputs: tensor protos by name.
@@ -254,7 +254,7 @@ def _request(values: Mapping[str, Any], placed: set[bytes] | None) -> RankReques
         candidates=tuple(_rows(Candidate, CANDIDATE, values, shown)),
         history=tuple(_rows(messages.Row, HISTORY, values, seen)),
         profile=messages.Profile(_counts(values, "profile_channel"), _counts(values, "profile_tag")),
-        features={name: _plain(values[name]) for name in own},
+        features=_present({name: _plain(values[name]) for name in own}),
     )
 
 
@@ -264,12 +264,18 @@ def _rows(cls: type[Candidate], prefix: str, values: Mapping[str, Any], rows: It
     for n in rows:
         cells = {name: _plain(column[n]) for name, column in columns.items()}
         tags = tuple(tag for tag in cells.pop("tags", "").split(features.TAG_SEPARATOR) if tag)
-        yield cls(**{**cells, "tags": tags, "features": {name: cells.pop(name) for name in optional}})
+        own = _present({name: cells.pop(name) for name in optional})
+        yield cls(**cells, tags=tags, features=own)
 
 
 def _counts(values: Mapping[str, Any], name: str) -> dict[str, messages.Counts]:
     columns = (values[name], values[f"{name}_impressions"], values[f"{name}_clicks"])
     return {_plain(key): messages.Counts(int(n), int(c)) for key, n, c in zip(*columns, strict=True) if key != b""}
+
+
+def _present(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that say something: absent ones read as "", 0 or NaN."""
+    return {name: value for name, value in columns.items() if value not in ("", 0) and value == value}
 
 
 def _plain(value: Any) -> Any:
