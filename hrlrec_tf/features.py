@@ -182,6 +182,13 @@ class FeatureSpec:
         return cls(optional={name: kinds[name] for name in sorted(optional_columns(kinds))}, **sizes)
 
 
+def says_something(name: str, value: Any) -> bool:
+    """Whether a request must state a value: absent ones read as "", 0 or none, but absent item counts as their mean."""
+    if name in ITEM_COUNTS:
+        return value == value
+    return value not in ("", 0, [])
+
+
 def optional_columns(names: Iterable[str]) -> list[str]:
     """Those of `names` that are optional columns of a log: found by prefix, base names excluded."""
     prefixes = (USER_PREFIX, CONTEXT_PREFIX, ITEM_PREFIX)

@@ -1,15 +1,12 @@
 """The verb `hrlrec join`."""
 
 import argparse
-import datetime
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from hrlrec_tf.cli import Verb
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-
+from hrlrec_tf.data.user_states_verb import parse_time
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--served", required=True, metavar="DIR", help="folder of an ImpressionLog")
@@ -18,9 +15,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--maturity-hours", type=float, default=24.0, metavar="X", help="how long events of a list are waited for (24)"
     )
-    parser.add_argument("--from", dest="first", type=_time, metavar="DAY", help="lists from this day (UTC) on")
-    parser.add_argument("--until", type=_time, metavar="DAY", help="lists before this day (UTC)")
-    parser.add_argument("--as-of", type=_time, metavar="TIME", help="join as at this time (now)")
+    parser.add_argument("--from", dest="first", type=parse_time, metavar="DAY", help="lists from this day (UTC) on")
+    parser.add_argument("--until", type=parse_time, metavar="DAY", help="lists before this day (UTC)")
+    parser.add_argument("--as-of", type=parse_time, metavar="TIME", help="join as at this time (now)")
     parser.add_argument(
         "--seen-only", action="store_true", help="leave out positions below the lowest that an event names"
     )
@@ -63,16 +60,6 @@ def describe(summary: Mapping[str, Any]) -> str:
     lines += [f"{summary[name]:,} {what}" for name, what in told.items() if summary[name]]
     lines += [f"  rejected: {count:,} {reason}" for reason, count in summary["rejected"].items()]
     return "\n".join(lines)
-
-
-def _time(text: str) -> int:
-    """ms UTC of an ISO 8601 date or time; without a zone it is UTC."""
-    try:
-        time_ = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; write 2026-01-31 or 2026-01-31T12:00:00") from None
-    time_ = time_.replace(tzinfo=datetime.timezone.utc) if time_.tzinfo is None else time_
-    return round((time_ - _EPOCH) / datetime.timedelta(milliseconds=1))
 
 
 JOIN = Verb(

@@ -274,8 +274,7 @@ def _counts(values: Mapping[str, Any], name: str) -> dict[str, messages.Counts]:
 
 
 def _present(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that say something: absent ones read as "", 0 or NaN."""
-    return {name: value for name, value in columns.items() if value not in ("", 0) and value == value}
+    return {name: value for name, value in columns.items() if features.says_something(name, value)}
 
 
 def _plain(value: Any) -> Any:
