@@ -1,7 +1,7 @@
 """The ranking client for asyncio.
 
-    async with AsyncRankingClient("localhost:8500") as client:
-        response = await client.rank(request)
+async with AsyncRankingClient("localhost:8500") as client:
+    response = await client.rank(request)
 """
 
 import asyncio
@@ -13,44 +13,15 @@ import grpc
 import grpc.aio
 
 from serving import calls
-from serving.calls import Batch, Call, Labels, Pause, RankingCalls, Result, Steps, in_order
-from serving.client import methods
-from serving.feedback import ImpressionLog
+from serving.calls import Batch, Call, Labels, Pause, Result, Steps, in_order
+from serving.client import Client
 from serving.messages import RankRequest, RankResponse
-from serving.transport import Retries, TlsCredentials, channel_options
 
 
-class AsyncRankingClient:
+class AsyncRankingClient(Client):
     """`RankingClient` whose methods are awaited; make it inside the event loop that uses it. Arguments are the same."""
 
-    def __init__(
-        self,
-        address: str,
-        model_name: str = "hrlrec",
-        *,
-        deadline_seconds: float = calls.DEADLINE_SECONDS,
-        retries: Retries | None = None,
-        tls: TlsCredentials | None = None,
-        version: int | None = None,
-        version_label: Labels = None,
-        history_length: int | None = calls.HISTORY_LENGTH,
-        impression_log: ImpressionLog | None = None,
-    ) -> None:
-        self._calls = RankingCalls(
-            address,
-            model_name,
-            deadline_seconds=deadline_seconds,
-            retries=retries or Retries(),
-            version=version,
-            version_label=version_label,
-            history_length=history_length,
-            impression_log=impression_log,
-        )
-        if tls is None:
-            self._channel = grpc.aio.insecure_channel(address, channel_options(tls))
-        else:
-            self._channel = grpc.aio.secure_channel(address, tls.channel_credentials(), channel_options(tls))
-        self._methods = methods(self._channel)
+    _transport = grpc.aio
 
     async def __aenter__(self) -> "AsyncRankingClient":
         return self

@@ -1,8 +1,8 @@
 """What a ranking client says to a server, whatever carries its calls.
 
 Each method is a generator of steps: it yields what is to be done (a call, a pause, a piece of blocking work), is sent
-the result, or has the call's `grpc.RpcError` thrown in, and returns its answer. `RankingClient` and `AsyncRankingClient`
-do the steps, one blocking, one awaiting; all else is here.
+the result, or has the call's `grpc.RpcError` thrown in, and returns its answer. `RankingClient` does the steps, blocking,
+`AsyncRankingClient` awaiting; all else is here.
 """
 
 import dataclasses

@@ -9,7 +9,7 @@ and NumPy, no TensorFlow. `AsyncRankingClient` is the same for asyncio.
 
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent import futures
 from typing import Any
 
@@ -26,8 +26,8 @@ __all__ = ["RankingClient", "RankingError", "Retries", "TlsCredentials"]
 _RESPONSES = {wire.PREDICT: wire.PredictResponse, wire.GET_MODEL_METADATA: wire.GetModelMetadataResponse}
 
 
-class RankingClient:
-    """Ranks and scores candidates through one gRPC connection, which threads may share; make one and keep it.
+class Client:
+    """What both clients are made of.
 
     Args:
       address: "HOST:PORT" of the server's gRPC port.
@@ -43,6 +43,8 @@ class RankingClient:
         `prepare` gave the model (H; 41 with its default settings). None sends histories as they are.
       impression_log: where ranked lists are written to.
     """
+
+    _transport: Any = grpc  # or grpc.aio
 
     def __init__(
         self,
@@ -68,10 +70,22 @@ class RankingClient:
             impression_log=impression_log,
         )
         if tls is None:
-            self._channel = grpc.insecure_channel(address, channel_options(tls))
+            self._channel = self._transport.insecure_channel(address, channel_options(tls))
         else:
-            self._channel = grpc.secure_channel(address, tls.channel_credentials(), channel_options(tls))
-        self._methods = methods(self._channel)
+            self._channel = self._transport.secure_channel(address, tls.channel_credentials(), channel_options(tls))
+        self._methods = {
+            path: self._channel.unary_unary(
+                path, request_serializer=_serialized, response_deserializer=response.FromString
+            )
+            for path, response in _RESPONSES.items()
+        }
+
+
+class RankingClient(Client):
+    """Ranks and scores candidates through one gRPC connection, which threads may share; make one and keep it.
+
+    Arguments are `Client`'s.
+    """
 
     def __enter__(self) -> "RankingClient":
         return self
@@ -180,16 +194,6 @@ class RankingClient:
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
         return step.run()
-
-
-def methods(channel: Any) -> dict[str, Callable[..., Any]]:
-    """The calls that a channel, blocking or not, can make, by their paths."""
-    return {
-        path: channel.unary_unary(
-            path, request_serializer=_serialized, response_deserializer=response.FromString
-        )
-        for path, response in _RESPONSES.items()
-    }
 
 
 def _serialized(message: Any) -> bytes:

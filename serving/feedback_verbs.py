@@ -8,6 +8,7 @@ from typing import Any
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.data.user_states_verb import parse_time
 
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--served", required=True, metavar="DIR", help="folder of an ImpressionLog")
     parser.add_argument("--events", required=True, metavar="DIR", help="folder of an EventLog; may be the same")

@@ -1,7 +1,7 @@
 """Ranking requests from pandas tables, and ranked lists as one.
 
-    requests = requests_from_frames(requests_df, candidates_df, history_df, profile_df)
-    table = responses_to_frame(client.rank_many(requests))
+requests = requests_from_frames(requests_df, candidates_df, history_df, profile_df)
+table = responses_to_frame(client.rank_many(requests))
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -119,7 +119,9 @@ def _check(
 
 def _check_keys(found: Mapping[Any, Any], ids: Sequence[Any], where: str) -> None:
     if strange := found.keys() - set(ids):
-        raise RequestError(f"{where} has rows of request {min(map(str, strange))!r}, which requests lacks; add it there")
+        raise RequestError(
+            f"{where} has rows of request {min(map(str, strange))!r}, which requests lacks; add it there"
+        )
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

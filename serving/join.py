@@ -117,7 +117,9 @@ def join(served: str, events: str, out: str, rule: JoinRule) -> dict[str, Any]:
     try:
         summary = _Join(rule, partial).run(journal.files(served, IMPRESSIONS), journal.files(events, EVENTS))
         if not summary["rows"]:
-            raise FeedbackError(f"{served}: no list can be joined ({_why(summary, rule)}); join it later, or other days")
+            raise FeedbackError(
+                f"{served}: no list can be joined ({_why(summary, rule)}); join it later, or other days"
+            )
         (partial / SUMMARY).write_text(json.dumps(summary, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         shutil.rmtree(partial / "work")
         partial.rename(target)
@@ -143,13 +145,22 @@ class _Join:
         schema = pa.schema({**_FIXED, **{name: _arrow_type(kinds) for name, kinds in sorted(self._types.items())}})
         for bucket in range(1 << bits):
             lists, happened = (_load(side, bucket, bits) for side in sides)
-            rows = sorted(self._join(lists, happened), key=lambda row: (row["timestamp"], row["request_id"], row["position"]))
+            rows = sorted(
+                self._join(lists, happened), key=lambda row: (row["timestamp"], row["request_id"], row["position"])
+            )
             if rows:
                 self._counts["rows"] += len(rows)
                 name = f"impressions-{bucket:05d}-of-{1 << bits:05d}.parquet"
                 pq.write_table(pa.Table.from_pylist([_as(schema, row) for row in rows], schema), self._out / name)
         self._rejected.close()
-        names = ("lists", "lists_joined", "lists_repeated", "lists_immature", "lists_unseen", "lists_outside")
+        names: tuple[str, ...] = (
+            "lists",
+            "lists_joined",
+            "lists_repeated",
+            "lists_immature",
+            "lists_unseen",
+            "lists_outside",
+        )
         names += ("events", "events_joined", "events_repeated", "events_waiting", "rows", "rows_clicked")
         return {**{name: self._counts[name] for name in names}, "rejected": dict(sorted(self._reasons.items()))}
 
@@ -175,7 +186,11 @@ class _Join:
                 yield {"request_id": line.record["request_id"], "text": text, "file": line.file, "row": line.number}
 
     def _note_types(self, record: Record) -> None:
-        for columns in (record, *record["items"], *(self._rule.items.get(row["item_id"], {}) for row in record["items"])):
+        for columns in (
+            record,
+            *record["items"],
+            *(self._rule.items.get(row["item_id"], {}) for row in record["items"]),
+        ):
             for name in features.optional_columns(columns):
                 self._types.setdefault(name, set()).add(type(columns[name]))
 
@@ -231,7 +246,10 @@ class _Join:
             reason = "no_such_position"
         elif item is not None and places[position] != item:
             reason = "another_item_there"
-        elif abs(event.get("timestamp", record["timestamp"]) - record["timestamp"]) > self._rule.maturity_hours * _HOUR_MS:
+        elif (
+            abs(event.get("timestamp", record["timestamp"]) - record["timestamp"])
+            > self._rule.maturity_hours * _HOUR_MS
+        ):
             reason = "outside_maturity"
         if reason is None:
             return position
@@ -343,7 +361,9 @@ def read_items(path: str | os.PathLike[str]) -> dict[str, Record]:
         else:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
         return {
-            row["item_id"]: {name: row[name] for name in ("tags", *features.optional_columns(row)) if row.get(name) is not None}
+            row["item_id"]: {
+                name: row[name] for name in ("tags", *features.optional_columns(row)) if row.get(name) is not None
+            }
             for row in rows
         }
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:

@@ -1,8 +1,8 @@
 """Append-only files of JSON lines that survive crashes: what was written stays, what was cut off is told apart.
 
 A `Journal` writes to one file at a time. It bears the suffix `.open` while it grows and loses it when it is complete; a
-lock tells a living writer from a dead one. Each record is one line and one write, so a killed process leaves at most one
-torn line, at the end. The next journal in the folder completes what a dead one left and sets its torn line aside in
+lock tells a living writer from a dead one. Each record is one line and one write, so a killed process leaves at most
+one torn line, at the end. The next journal in the folder completes what a dead one left and sets its torn line aside in
 a file `.torn`.
 """
 

@@ -69,13 +69,12 @@ def fill(
     parts = [_Parts(request, history_length) for request in requests]
     for name, info in inputs.items():
         kind = _kind(info.dtype)
-        rank = len(info.tensor_shape.dim)
-        if rank == 1:
-            cells = [part.cells(name, kind)[0] for part in parts]
-            column, shape = _column(cells, kind, name), (len(parts),)
+        shape = [len(parts)]
+        if len(info.tensor_shape.dim) == 1:
+            column = _column([part.cells(name, kind)[0] for part in parts], kind, name)
         else:
             column, width = _rectangle([part.cells(name, kind) for part in parts], name, kind, numbers, history_length)
-            shape = (len(parts), width)
+            shape.append(width)
         proto = protos[name]
         proto.dtype = info.dtype
         for size in shape:
@@ -108,7 +107,8 @@ def to_array(proto: Any) -> npt.NDArray[Any]:
     if proto.tensor_content:
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     given = getattr(proto, _VALUE_FIELDS[proto.dtype])
-    values, size = np.array(list(given), dtype), math.prod(shape)
+    values: npt.NDArray[Any] = np.array(list(given), dtype)
+    size = math.prod(shape)
     if 0 < len(values) < size:  # the last value stands for all that follow
         values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
     return values.reshape(shape)
@@ -122,8 +122,8 @@ def to_requests(inputs: Mapping[str, Any], placed: Sequence[set[bytes]] | None =
       placed: ids of the candidates wanted of each request; all by default.
     """
     arrays = {name: to_array(proto) for name, proto in inputs.items()}
-    wanted = placed or [None] * len(arrays["user_id"])
-    return [_request({name: values[n] for name, values in arrays.items()}, ids) for n, ids in enumerate(wanted)]
+    each = [{name: values[n] for name, values in arrays.items()} for n in range(len(arrays["user_id"]))]
+    return [_request(values, None if placed is None else placed[n]) for n, values in enumerate(each)]
 
 
 def numeric_columns(inputs: Mapping[str, Any]) -> set[str]:
@@ -258,7 +258,7 @@ def _request(values: Mapping[str, Any], placed: set[bytes] | None) -> RankReques
     )
 
 
-def _rows(cls: type[Candidate], prefix: str, values: Mapping[str, Any], rows: Iterable[int]) -> Iterator[Candidate]:
+def _rows(cls: type[Candidate], prefix: str, values: Mapping[str, Any], rows: Iterable[int]) -> Iterator[Any]:
     columns = {name.removeprefix(prefix): column for name, column in values.items() if name.startswith(prefix)}
     optional = features.optional_columns(columns)
     for n in rows:

@@ -36,7 +36,7 @@ class TlsCredentials:
             raise ConfigError("mutual TLS needs the client's certificate and its key; give both or none")
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """gRPC's form of them; raises `ConfigError` when a file cannot be read."""
+        """Their form in gRPC; raises `ConfigError` when a file cannot be read."""
         ca, key, certificate = (None if file is None else _read(file) for file in (self.ca, self.key, self.certificate))
         return grpc.ssl_channel_credentials(ca, key, certificate)
 

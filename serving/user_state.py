@@ -1,7 +1,7 @@
 """Users' states as typed parts of requests.
 
-    states = UserStateFile("states.jsonl")          # of `hrlrec user-states`
-    client.rank(states["u1"].request(now, candidates))
+states = UserStateFile("states.jsonl")          # of `hrlrec user-states`
+client.rank(states["u1"].request(now, candidates))
 """
 
 import dataclasses
@@ -78,7 +78,9 @@ class UserStateFile(Mapping[str, UserState]):
                     self._places[self._parsed(line, f"line {number}")["user_id"]] = place
                     place += len(line)
         except OSError as error:
-            raise RequestError(f"{path}: cannot be read ({error.strerror}); give a file of `hrlrec user-states`") from error
+            raise RequestError(
+                f"{path}: cannot be read ({error.strerror}); give a file of `hrlrec user-states`"
+            ) from error
 
     def __getitem__(self, user_id: str) -> UserState:
         with self._path.open("rb") as file:

@@ -149,7 +149,7 @@ def export(
         raise LogError(f"cannot write states to {target} ({error}); free space or name another --out") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    rejected = sum(part.rejected.total() for part in (*prepared.units, *results))
+    rejected = sum(sum(part.rejected.total() for part in parts) for parts in (prepared.units, results))
     return {
         "users": sum(result.users for result in results),
         "accepted": sum(result.accepted for result in results),
@@ -172,7 +172,9 @@ def _states(
     columns = {name: values.to_pylist() for name, values in known.items()}
     for n, (user, timestamp) in enumerate(zip(users, timestamps, strict=True)):
         profile = {level: _counts({name: columns[name][n] for name in columns}, level) for level in ("channel", "tag")}
-        yield _state(user, timestamp, list(_rows(spec, {name: columns[name][n] for name in spec.history_rows})), profile)
+        yield _state(
+            user, timestamp, list(_rows(spec, {name: columns[name][n] for name in spec.history_rows})), profile
+        )
 
 
 def _state(user: str, timestamp: int, history: Sequence[State], profile: Mapping[str, Any]) -> State:

@@ -32,7 +32,7 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def parse_time(text: str) -> int:
-    """ms UTC of an ISO 8601 date or time; without a zone it is UTC."""
+    """The time (ms UTC) of an ISO 8601 date or time; without a zone it is UTC."""
     try:
         parsed = datetime.datetime.fromisoformat(text)
     except ValueError:

@@ -27,7 +27,9 @@ def blocking(address, method, *arguments, client=None, **options):
 
 def awaiting(address, method, *arguments, client=None, **options):
     async def call():
-        async with AsyncRankingClient(address, **{"deadline_seconds": 10, "retries": QUICK} | (client or {})) as ranking:
+        async with AsyncRankingClient(
+            address, **{"deadline_seconds": 10, "retries": QUICK} | (client or {})
+        ) as ranking:
             return await getattr(ranking, method)(*arguments, **options)
 
     return asyncio.run(call())
@@ -128,7 +130,12 @@ def test_one_bad_request_is_named(call, served, service):
 
 
 def test_ids_alone_and_full_candidates_go_to_their_signatures(call, served, service):
-    ids = RankRequest("v", 1, (Candidate("x"), Candidate("unknown-1"), Candidate("y")), [Row("h", "news", ("t",), {"item_length": 1.0})])
+    ids = RankRequest(
+        "v",
+        1,
+        (Candidate("x"), Candidate("unknown-1"), Candidate("y")),
+        [Row("h", "news", ("t",), {"item_length": 1.0})],
+    )
     first, second, third = call(served.address, "rank_many", [REQUEST, ids, REQUEST])
     assert items(first) == items(third) == ["a", "b"] and items(second) == ["x", "y"]
     assert (first.unknown_candidates, second.unknown_candidates) == (0, 1)

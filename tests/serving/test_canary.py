@@ -26,7 +26,9 @@ def test_another_salt_draws_anew():
 def test_labels_are_the_same_everywhere():
     # Whoever routes by this hash elsewhere must agree: SHA-256 of "<length of salt>:<salt><user>", first 8 bytes.
     assert [label_of(user, 0.5, "salt") for user in ("a", "b", "ü", "")] == [STABLE, STABLE, CANARY, CANARY]
-    assert {label_of(user, 0) for user in USERS[:99]} == {STABLE} and {label_of(user, 1) for user in USERS[:99]} == {CANARY}
+    assert {label_of(user, 0) for user in USERS[:99]} == {STABLE} and {label_of(user, 1) for user in USERS[:99]} == {
+        CANARY
+    }
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

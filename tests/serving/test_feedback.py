@@ -109,6 +109,13 @@ def test_an_event_is_one_line(tmp_path):
         with pytest.raises(RequestError, match="clicks is float 0.5"):
             events.event("r1", 1, clicks=0.5)
     first, second = records(tmp_path, "events")
-    assert first == {"request_id": "r1", "position": 2, "clicks": 1, "dwell_seconds": 2.0, "timestamp": 9, "event_id": "e1"}
+    assert first == {
+        "request_id": "r1",
+        "position": 2,
+        "clicks": 1,
+        "dwell_seconds": 2.0,
+        "timestamp": 9,
+        "event_id": "e1",
+    }
     assert second.pop("timestamp") > 1_700_000_000_000
     assert second == {"request_id": "r1", "item_id": "a", "clicks": 0, "dwell_seconds": 0.0}

@@ -30,13 +30,16 @@ def test_tables_become_requests_in_their_order():
         RankRequest(
             "a",
             10,
-            (Candidate("x", "news", ("p", "q"), {"item_author": "m"}), Candidate("z", "video", ("p", "s"), {"item_author": "n"})),
+            (
+                Candidate("x", "news", ("p", "q"), {"item_author": "m"}),
+                Candidate("z", "video", ("p", "s"), {"item_author": "n"}),
+            ),
             (Row("h", clicks=1, timestamp=5), Row("k", timestamp=6)),
             Profile({"news": Counts(4, 1)}, {"p": Counts(2)}),
             {"user_age": 3.5},
             request_id="r1",
         ),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,11 @@ def joined(tmp_path: pathlib.Path, rule: JoinRule = RULE) -> tuple[dict, pd.Data
     rejected = tmp_path / "log" / "_rejected" / "lines.jsonl.gz"
     lines = gzip.open(rejected, "rt").read().splitlines() if rejected.exists() else []
     assert json.loads((tmp_path / "log" / "_summary.json").read_text()) == summary
-    return summary, pd.concat(map(pd.read_parquet, sorted((tmp_path / "log").glob("*.parquet")))), list(map(json.loads, lines))
+    return (
+        summary,
+        pd.concat(map(pd.read_parquet, sorted((tmp_path / "log").glob("*.parquet")))),
+        list(map(json.loads, lines)),
+    )
 
 
 def clicks(rows: pd.DataFrame) -> dict:
@@ -101,7 +105,9 @@ def test_events_that_fit_nothing_are_kept_apart(tmp_path, logs):
         "outside_maturity": 1,
     }  # fmt: skip
     late = next(line for line in rejected if line["reason"] == "outside_maturity")
-    assert late["row"] == 5 and late["file"].startswith("events-") and late["values"]["timestamp"] == START + 24 * HOUR + 1
+    assert (
+        late["row"] == 5 and late["file"].startswith("events-") and late["values"]["timestamp"] == START + 24 * HOUR + 1
+    )
 
 
 def test_young_lists_wait_and_other_days_are_left_out(tmp_path, logs):

@@ -157,7 +157,9 @@ def test_a_full_disk_is_told_and_earlier_lines_stay_whole(tmp_path, full_disk):
         log.write({"n": 0})
         full_disk.room = 5
         for _ in range(2):
-            with pytest.raises(FeedbackError, match=r"No space left on device\); free space .* lines before it are whole"):
+            with pytest.raises(
+                FeedbackError, match=r"No space left on device\); free space .* lines before it are whole"
+            ):
                 log.write({"n": 1})
         full_disk.room = None
         log.write({"n": 2})

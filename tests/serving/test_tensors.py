@@ -102,7 +102,9 @@ def random_request(draw: random.Random) -> RankRequest:
         return random_text(draw), random_text(draw), tags, columns("item_author")
 
     def counts() -> dict:
-        return {random_text(draw): Counts(draw.randint(0, 3), draw.randint(0, 2**40)) for _ in range(draw.randint(0, 4))}
+        return {
+            random_text(draw): Counts(draw.randint(0, 3), draw.randint(0, 2**40)) for _ in range(draw.randint(0, 4))
+        }
 
     numbers = [draw.randint(0, 2**62) for _ in range(7)]
     history = [Row(*item(), numbers[0], numbers[1], numbers[2], 0.25, *numbers[3:]) for _ in range(draw.randint(0, 5))]

@@ -1,4 +1,4 @@
-"""Golden requests: a user's state says what the Beam job's session says, field by field, and the model answers alike."""
+"""Golden requests: a user's state says what the Beam job's session says, field by field; the model answers alike."""
 
 import json
 import pathlib
@@ -55,7 +55,7 @@ def prepared(log, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sessions(prepared):
-    """feature -> values, of each list once; of a list across a time cut both halves know the same."""
+    """Values by feature, of each list once; of a list across a time cut both halves know the same."""
     return {s["request_id"][0]: s for split in SPLITS for s in logs.read_sessions(prepared, split)}
 
 
@@ -89,7 +89,9 @@ def check(spec: FeatureSpec, state: dict, session: dict) -> None:
             rows = np.array(expected, object).reshape(spec.history_length, spec.max_tags)
             expected = ["|".join(tag for tag in row if tag) for row in rows]
         found = [value.decode() if isinstance(value, bytes) else value for value in sent[name].tolist()]
-        assert found == pytest.approx(expected) if expected and isinstance(expected[0], float) else found == expected, name
+        assert found == pytest.approx(expected) if expected and isinstance(expected[0], float) else found == expected, (
+            name
+        )
 
 
 def test_states_say_what_sessions_say(log, prepared, sessions):
@@ -121,7 +123,9 @@ def test_the_exported_file_holds_the_same(log, prepared, sessions, tmp_path, cap
         if session["timestamp"][0] >= last.get(session["user_id"][0], {"timestamp": [0]})["timestamp"][0]:
             last[session["user_id"][0]] = session
     for session in list(last.values())[:2]:
-        summary = user_states.export(log, str(tmp_path / "states.jsonl"), session["timestamp"][0], logs.IN_MEMORY, False)
+        summary = user_states.export(
+            log, str(tmp_path / "states.jsonl"), session["timestamp"][0], logs.IN_MEMORY, False
+        )
         states = UserStateFile(tmp_path / "states.jsonl")
         assert len(states) == summary["users"] >= 5
         raw = [json.loads(line) for line in (tmp_path / "states.jsonl").read_text().splitlines()]
@@ -165,7 +169,12 @@ def test_item_counts_need_all_users(tmp_path):
 
 def test_nothing_known(prepared, log):
     states = user_states.UserStates(spec_of(prepared), log)
-    assert states.at("nobody", 5) == {"user_id": "nobody", "timestamp": 5, "history": [], "profile": {"channels": {}, "tags": {}}}
+    assert states.at("nobody", 5) == {
+        "user_id": "nobody",
+        "timestamp": 5,
+        "history": [],
+        "profile": {"channels": {}, "tags": {}},
+    }
     rejected = states.update(pa.table({"user_id": ["u"], "request_id": ["r"], "position": [0], "timestamp": [10**12],
                                        "item_id": ["i"], "channel": ["c"], "clicks": [0]}))  # fmt: skip
     assert [row.reason for row in rejected] == ["position_below_one"]

@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from google.protobuf import any_pb2, wrappers_pb2
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2
 
-from google.protobuf import any_pb2, wrappers_pb2
 from serving import wire
 
 OFFICIAL = {
