@@ -13,7 +13,8 @@ import grpc
 import grpc.aio
 
 from serving import calls
-from serving.calls import Batch, Call, Labels, Pause, Result, Steps, in_order
+from serving.batches import RECOMMEND, Batch, Labels, in_order
+from serving.calls import Call, Pause, Result, Steps
 from serving.client import Client
 from serving.messages import RankRequest, RankResponse
 
@@ -44,7 +45,7 @@ class AsyncRankingClient(Client):
         version_label: Labels = None,
     ) -> RankResponse:
         """See `RankingClient.rank`."""
-        (batch,) = self._calls.batches([request], 1, version, version_label)
+        (batch,) = self._calls.versions.batches([request], 1, version, version_label)
         return (await self._do(self._calls.rank(batch, deadline_seconds)))[0]
 
     async def rank_many(
@@ -58,7 +59,7 @@ class AsyncRankingClient(Client):
         version_label: Labels = None,
     ) -> list[RankResponse]:
         """See `RankingClient.rank_many`."""
-        batches = self._calls.batches(requests, batch_size, version, version_label)
+        batches = self._calls.versions.batches(requests, batch_size, version, version_label)
         slots = asyncio.Semaphore(max(in_flight, 1))
 
         async def rank(batch: Batch) -> list[RankResponse]:
@@ -81,7 +82,7 @@ class AsyncRankingClient(Client):
         version_label: Labels = None,
     ) -> RankResponse:
         """See `RankingClient.recommend`."""
-        (batch,) = self._calls.batches([request], 1, version, version_label, calls.RECOMMEND)
+        (batch,) = self._calls.versions.batches([request], 1, version, version_label, RECOMMEND)
         return (await self._do(self._calls.rank(batch, deadline_seconds)))[0]
 
     async def score(
@@ -93,7 +94,7 @@ class AsyncRankingClient(Client):
         version_label: Labels = None,
     ) -> list[float]:
         """See `RankingClient.score`."""
-        target = self._calls.target(request.user_id, version, version_label)
+        target = self._calls.versions.target_of(request.user_id, version, version_label)
         return await self._do(self._calls.score(request, target, deadline_seconds))
 
     async def _do(self, steps: Steps[Result]) -> Result:

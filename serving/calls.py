@@ -1,33 +1,28 @@
 """What a ranking client says to a server, whatever carries its calls.
 
 Each method is a generator of steps: it yields what is to be done (a call, a pause, a piece of blocking work), is sent
-the result, or has the call's `grpc.RpcError` thrown in, and returns its answer. `RankingClient` does the steps, blocking,
-`AsyncRankingClient` awaiting; all else is here.
+the result, or has the call's `grpc.RpcError` thrown in, and returns its answer. `RankingClient` does the steps,
+`AsyncRankingClient` awaits them; all else is here.
 """
 
-import dataclasses
 import functools
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import grpc
 import numpy.typing as npt
 
-from hrlrec_tf.errors import ConfigError, HrlrecError
+from hrlrec_tf.errors import HrlrecError
 from hrlrec_tf.features import FeatureSpec
-from serving import tensors, wire
+from serving import tensor_values, tensors, wire
+from serving.batches import RANK, RANK_IDS, RECOMMEND, SCORE, Batch, Labels, Target, Versions, named
 from serving.feedback import ImpressionLog
 from serving.messages import RankedItem, RankRequest, RankResponse, RequestError
 from serving.transport import Retries
 
-RANK = "rank"
-RANK_IDS = "rank_ids"
-RECOMMEND = "recommend"
-SCORE = "score"
 DEADLINE_SECONDS = 5.0
 HISTORY_LENGTH = FeatureSpec().history_length
 BATCH_SIZE = 32
@@ -41,7 +36,6 @@ _LOG = logging.getLogger(__name__)
 _NO_CONNECTION = re.compile(r"connect|socket|handshake|resol|GOAWAY|stream removed|recvmsg|peer", re.IGNORECASE)
 
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
-Labels: TypeAlias = str | Callable[[str], str] | None
 Result = TypeVar("Result")
 
 
@@ -78,46 +72,6 @@ class Work(NamedTuple):
 Steps: TypeAlias = Generator[Call | Pause | Work, Any, Result]
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """Which version answers: the newest, one by number, or one by label."""
-
-    version: int | None = None
-    label: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.version is not None and self.label is not None:
-            raise ConfigError("a call names a version or a version label; give one of both")
-
-    def name_in(self, spec: Any) -> None:
-        """Writes it into a ModelSpec."""
-        if self.version is not None:
-            spec.version.value = self.version
-        elif self.label is not None:
-            spec.version_label = self.label
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Requests that one call carries.
-
-    Attributes:
-      signature, target: what is called.
-      numbers: places of the requests among all that the caller gave.
-      requests: each with a `request_id`.
-      total: how many the caller gave.
-    """
-
-    signature: str
-    target: Target
-    numbers: Sequence[int]
-    requests: Sequence[RankRequest]
-    total: int = 1
-
-    def __getitem__(self, part: slice) -> "Batch":
-        return dataclasses.replace(self, numbers=self.numbers[part], requests=self.requests[part])
-
-
 class RankingCalls:
     """See the module docstring; arguments are `RankingClient`'s."""
 
@@ -135,39 +89,10 @@ class RankingCalls:
     ) -> None:
         self._address, self._model_name = address, model_name
         self._deadline_seconds, self._retries = deadline_seconds, retries
-        self._version, self._label = version, version_label
+        self.versions = Versions(version, version_label)
         self._history_length, self._impressions = history_length, impression_log
         self._signatures: dict[Target, Mapping[str, Any]] = {}
         self._told_of_cut = False
-        if version is not None and version_label is not None:
-            Target(version, str(version_label))
-
-    def target(self, user_id: str, version: int | None, label: Labels) -> Target:
-        """The version that answers a user, by a call's own choice or else the client's."""
-        if version is None and label is None:
-            version, label = self._version, self._label
-        return Target(version, label(user_id) if callable(label) else label)
-
-    def batches(
-        self,
-        requests: Sequence[RankRequest],
-        batch_size: int,
-        version: int | None = None,
-        label: Labels = None,
-        signature: str | None = None,
-    ) -> list[Batch]:
-        """The calls that several requests make; a call has one signature and one version."""
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1: got {batch_size}")
-        groups: dict[tuple[str, Target], list[int]] = {}
-        for number, request in enumerate(requests):
-            name = signature or (RANK_IDS if request.is_id_only else RANK)
-            groups.setdefault((name, self.target(request.user_id, version, label)), []).append(number)
-        return [
-            Batch(name, target, part, [_named(requests[number]) for number in part], len(requests))
-            for (name, target), numbers in groups.items()
-            for part in (numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size))
-        ]
 
     def rank(self, batch: Batch, deadline_seconds: float | None) -> Steps[list[RankResponse]]:
         """The lists of one batch. A refusal names the request at fault: the batch is halved until it is alone."""
@@ -190,7 +115,7 @@ class RankingCalls:
 
     def score(self, request: RankRequest, target: Target, deadline_seconds: float | None) -> Steps[list[float]]:
         """Click probability of each candidate."""
-        _, outputs, _ = yield from self._predict(Batch(SCORE, target, [0], [_named(request)]), deadline_seconds)
+        _, outputs, _ = yield from self._predict(Batch(SCORE, target, [0], [named(request)]), deadline_seconds)
         return outputs["click_probability"][0, : len(request.candidates)].tolist()
 
     def _predict(self, batch: Batch, deadline_seconds: float | None) -> Steps[tuple[int, Outputs, set[str]]]:
@@ -229,7 +154,7 @@ class RankingCalls:
             known=known,
         )
         response = yield from self._call(wire.PREDICT, request, seconds, until, _metadata(batch.requests))
-        outputs = {name: tensors.to_array(proto) for name, proto in response.outputs.items()}
+        outputs = {name: tensor_values.to_array(proto) for name, proto in response.outputs.items()}
         return response.model_spec.version.value, outputs, tensors.numeric_columns({**known, **inputs})
 
     def _learn(self, batch: Batch, seconds: float, until: float) -> Steps[Mapping[str, Any]]:
@@ -290,20 +215,6 @@ class RankingCalls:
                 longest,
                 length,
             )
-
-
-def in_order(batches: Sequence[Batch], answers: Sequence[list[RankResponse]]) -> list[RankResponse]:
-    """The responses in the order of the requests."""
-    numbered = {
-        number: response
-        for batch, responses in zip(batches, answers, strict=True)
-        for number, response in zip(batch.numbers, responses, strict=True)
-    }
-    return [numbered[number] for number in range(len(numbered))]
-
-
-def _named(request: RankRequest) -> RankRequest:
-    return request if request.request_id else dataclasses.replace(request, request_id=uuid.uuid4().hex)
 
 
 def _with_number(error: RequestError | RankingError, batch: Batch) -> RequestError | RankingError:

@@ -16,7 +16,8 @@ from typing import Any
 import grpc
 
 from serving import calls, wire
-from serving.calls import Batch, Call, Labels, Pause, RankingCalls, RankingError, Result, Steps, in_order
+from serving.batches import RECOMMEND, Batch, Labels, in_order
+from serving.calls import Call, Pause, RankingCalls, RankingError, Result, Steps
 from serving.feedback import ImpressionLog
 from serving.messages import RankRequest, RankResponse
 from serving.transport import Retries, TlsCredentials, channel_options
@@ -114,7 +115,7 @@ class RankingClient(Client):
           RankingError: the server refused the request or did not answer in time.
           FeedbackError: the list could not be logged.
         """
-        (batch,) = self._calls.batches([request], 1, version, version_label)
+        (batch,) = self._calls.versions.batches([request], 1, version, version_label)
         return self._do(self._calls.rank(batch, deadline_seconds))[0]
 
     def rank_many(
@@ -135,7 +136,7 @@ class RankingClient(Client):
           in_flight: calls at a time.
           deadline_seconds, version, version_label: of each call.
         """
-        batches = self._calls.batches(requests, batch_size, version, version_label)
+        batches = self._calls.versions.batches(requests, batch_size, version, version_label)
 
         def rank(batch: Batch) -> list[RankResponse]:
             return self._do(self._calls.rank(batch, deadline_seconds))
@@ -159,7 +160,7 @@ class RankingClient(Client):
         version_label: Labels = None,
     ) -> RankResponse:
         """The list of a request without candidates: the model retrieves them from its catalogue. Raises as `rank`."""
-        (batch,) = self._calls.batches([request], 1, version, version_label, calls.RECOMMEND)
+        (batch,) = self._calls.versions.batches([request], 1, version, version_label, RECOMMEND)
         return self._do(self._calls.rank(batch, deadline_seconds))[0]
 
     def score(
@@ -171,7 +172,7 @@ class RankingClient(Client):
         version_label: Labels = None,
     ) -> list[float]:
         """Click probability of each candidate, in the request's order, as if placed first; raises as `rank` does."""
-        target = self._calls.target(request.user_id, version, version_label)
+        target = self._calls.versions.target_of(request.user_id, version, version_label)
         return self._do(self._calls.score(request, target, deadline_seconds))
 
     def _do(self, steps: Steps[Result]) -> Result:

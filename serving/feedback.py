@@ -18,8 +18,9 @@ from typing import Any
 from hrlrec_tf.data import masking
 from hrlrec_tf.data.config import Masking
 from hrlrec_tf.features import Kind
-from serving import tensors
-from serving.journal import FeedbackError, Journal
+from serving import tensor_values, tensors
+from serving.journal import Journal
+from serving.journal_files import FeedbackError
 from serving.messages import RankedItem, RankRequest, RankResponse, Value, typed
 
 __all__ = ["EventLog", "FeedbackError", "ImpressionLog"]
@@ -145,7 +146,7 @@ def log_call(log: ImpressionLog, inputs: Mapping[str, Any], responses: list[Rank
     """
     placed = [{item.item_id.encode() for item in response.items} for response in responses]
     numeric = tensors.numeric_columns(inputs)
-    for request, response in zip(tensors.to_requests(inputs, placed), responses, strict=True):
+    for request, response in zip(tensor_values.to_requests(inputs, placed), responses, strict=True):
         log.served(request, response, numeric)
 
 

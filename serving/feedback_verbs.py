@@ -28,7 +28,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
-    from serving import join
+    from serving import join, log_lines
 
     rule = join.JoinRule(
         as_of=round(time.time() * 1000) if args.as_of is None else args.as_of,
@@ -36,7 +36,7 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
         first=args.first,
         until=args.until,
         seen_only=args.seen_only,
-        items=join.read_items(args.items) if args.items else {},
+        items=log_lines.read_items(args.items) if args.items else {},
     )
     summary = join.join(args.served, args.events, args.out, rule)
     print(describe(summary))

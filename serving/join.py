@@ -14,25 +14,23 @@ the request id through files, and partition after partition is joined, so memory
 import dataclasses
 import json
 import math
-import os
 import pathlib
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hrlrec_tf import features
-from hrlrec_tf.data import buckets
 from hrlrec_tf.data.buckets import Partitioned, PartitionWriter
 from hrlrec_tf.data.rejected import RejectedWriter
 from hrlrec_tf.errors import ConfigError
-from serving import journal
-from serving.feedback import EVENT_KINDS, EVENTS, IMPRESSIONS
-from serving.journal import FeedbackError
-from serving.messages import RequestError, typed
+from serving import journal_files, log_lines
+from serving.feedback import EVENTS, IMPRESSIONS
+from serving.journal_files import FeedbackError
+from serving.log_lines import Record
 
 SUMMARY = "_summary.json"
 REJECTED = "_rejected"
@@ -40,25 +38,10 @@ MATURITY_HOURS = 24.0
 
 _HOUR_MS = 3_600_000
 _BUCKET_BYTES = 64 << 20
-_CHUNK_LINES = 4096
-_PLACED = ("position", "item_id", "channel")
-_FIXED = {
-    "request_id": pa.string(),
-    "user_id": pa.string(),
-    "timestamp": pa.int64(),
-    "position": pa.int64(),
-    "item_id": pa.string(),
-    "channel": pa.string(),
-    "tags": pa.list_(pa.string()),
-    "clicks": pa.int64(),
-    "dwell_seconds": pa.float64(),
-    "propensity_channel": pa.float32(),
-    "propensity_item": pa.float32(),
-    "explored": pa.bool_(),
-    "model_version": pa.string(),
-}
-
-Record = Mapping[str, Any]
+_COUNTED = (
+    *("lists", "lists_joined", "lists_repeated", "lists_immature", "lists_unseen", "lists_outside"),
+    *("events", "events_joined", "events_repeated", "events_waiting", "rows", "rows_clicked"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +98,9 @@ def join(served: str, events: str, out: str, rule: JoinRule) -> dict[str, Any]:
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "work").mkdir(parents=True)
     try:
-        summary = _Join(rule, partial).run(journal.files(served, IMPRESSIONS), journal.files(events, EVENTS))
+        summary = _Join(rule, partial).run(
+            journal_files.files(served, IMPRESSIONS), journal_files.files(events, EVENTS)
+        )
         if not summary["rows"]:
             raise FeedbackError(
                 f"{served}: no list can be joined ({_why(summary, rule)}); join it later, or other days"
@@ -142,39 +127,32 @@ class _Join:
         size = sum(path.stat().st_size for path in (*served, *events) if path.exists())
         bits = max(math.ceil(math.log2(max(size, 1) / _BUCKET_BYTES)), 0)
         sides = [self._partition(served, bits, "lists"), self._partition(events, bits, "events")]
-        schema = pa.schema({**_FIXED, **{name: _arrow_type(kinds) for name, kinds in sorted(self._types.items())}})
+        schema = log_lines.log_schema(self._types)
         for bucket in range(1 << bits):
-            lists, happened = (_load(side, bucket, bits) for side in sides)
+            lists, happened = (log_lines.load(side, bucket, bits) for side in sides)
             rows = sorted(
                 self._join(lists, happened), key=lambda row: (row["timestamp"], row["request_id"], row["position"])
             )
             if rows:
                 self._counts["rows"] += len(rows)
                 name = f"impressions-{bucket:05d}-of-{1 << bits:05d}.parquet"
-                pq.write_table(pa.Table.from_pylist([_as(schema, row) for row in rows], schema), self._out / name)
+                pq.write_table(
+                    pa.Table.from_pylist([log_lines.as_row(schema, row) for row in rows], schema), self._out / name
+                )
         self._rejected.close()
-        names: tuple[str, ...] = (
-            "lists",
-            "lists_joined",
-            "lists_repeated",
-            "lists_immature",
-            "lists_unseen",
-            "lists_outside",
-        )
-        names += ("events", "events_joined", "events_repeated", "events_waiting", "rows", "rows_clicked")
-        return {**{name: self._counts[name] for name in names}, "rejected": dict(sorted(self._reasons.items()))}
+        return {**{name: self._counts[name] for name in _COUNTED}, "rejected": dict(sorted(self._reasons.items()))}
 
     def _partition(self, paths: Sequence[pathlib.Path], bits: int, side: str) -> Partitioned:
         """The good lines of some files by request, in one file; notes the types of optional columns."""
         with PartitionWriter(str(self._out / "work" / side), "request_id", bits) as writer:
-            for chunk in _chunks(self._good_lines(paths, side)):
-                writer.write(pa.table({name: [line[name] for line in chunk] for name in _LINE.names}, schema=_LINE))
+            for table in log_lines.tables(self._good_lines(paths, side)):
+                writer.write(table)
         return writer.written
 
     def _good_lines(self, paths: Iterable[pathlib.Path], side: str) -> Iterator[Record]:
         for path in paths:
-            for line in journal.read(path):
-                reason = "torn_line" if line.is_torn else _fault(line.record, side)
+            for line in journal_files.read(path):
+                reason = "torn_line" if line.is_torn else log_lines.fault(line.record, side)
                 text = line.text.decode("utf-8", "backslashreplace")
                 if reason is not None:
                     self._reject(line.file, line.number, reason, {"text": text})
@@ -277,68 +255,8 @@ class _Join:
         self._rejected.write([{"file": file, "row": row, "reason": reason, "values": values}])
 
 
-_LINE = pa.schema({"request_id": pa.string(), "text": pa.string(), "file": pa.string(), "row": pa.int64()})
-
-
-def _load(side: Partitioned, bucket: int, bits: int) -> list[Record]:
-    """The lines of one partition with what they say, in order of file and row."""
-    table = buckets.read_bucket([side], "request_id", bucket, bits)
-    lines = [] if table is None else table.to_pylist()
-    return [{**line, "record": json.loads(line["text"])} for line in sorted(lines, key=lambda x: (x["file"], x["row"]))]
-
-
-def _fault(record: Record | None, side: str) -> str | None:
-    """Why a line is no served list or no event; None where it is one."""
-    if record is None:
-        return "not_json"
-    try:
-        if side == "events":
-            for name, kind in EVENT_KINDS.items():
-                if name in record:
-                    typed(record[name], kind, name)
-            is_right = bool(record.get("request_id")) and ("position" in record or "item_id" in record)
-            is_right &= record.get("clicks", 0) >= 0 and record.get("dwell_seconds", 0) >= 0
-            return None if is_right else "not_an_event"
-        for name in ("request_id", "user_id", "timestamp"):
-            typed(record[name], EVENT_KINDS.get(name, features.Kind.STRING), name)
-        for row in record["items"]:
-            for name in _PLACED:
-                typed(row[name], EVENT_KINDS.get(name, features.Kind.STRING), name)
-        return None if record["items"] and record["request_id"] else "not_a_served_list"
-    except (RequestError, KeyError, TypeError, AttributeError):
-        return "not_an_event" if side == "events" else "not_a_served_list"
-
-
 def _age(event: Record) -> tuple[Any, ...]:
     return tuple(event.get(name, 0) for name in ("timestamp", "clicks", "dwell_seconds"))
-
-
-def _chunks(lines: Iterable[Record]) -> Iterator[list[Record]]:
-    chunk: list[Record] = []
-    for line in lines:
-        chunk.append(line)
-        if len(chunk) == _CHUNK_LINES:
-            yield chunk
-            chunk = []
-    yield chunk  # an empty last one gives the file its schema
-
-
-def _arrow_type(kinds: Collection[type]) -> pa.DataType:
-    """Text where any value is text, measured quantity where any is a float, else an integer, which names something."""
-    if not set(kinds) <= {int, float}:
-        return pa.string()
-    return pa.float64() if float in kinds else pa.int64()
-
-
-def _as(schema: pa.Schema, row: Record) -> dict[str, Any]:
-    """A row with its values in the schema's types."""
-    made = {}
-    for field in schema:
-        value = row.get(field.name)
-        if value is not None and pa.types.is_string(field.type) and not isinstance(value, str):
-            value = str(value)
-        made[field.name] = value
-    return made
 
 
 def _why(summary: Mapping[str, Any], rule: JoinRule) -> str:
@@ -346,27 +264,3 @@ def _why(summary: Mapping[str, Any], rule: JoinRule) -> str:
         f"{summary['lists']:,} read, {summary['lists_immature']:,} younger than {rule.maturity_hours:g} hours, "
         f"{summary['lists_outside']:,} of other days, {summary['lists_unseen']:,} without events"
     )
-
-
-def read_items(path: str | os.PathLike[str]) -> dict[str, Record]:
-    """Item id -> `tags` and `item_*` columns, from a Parquet or JSONL file with a row per item.
-
-    Raises:
-      FeedbackError: the file cannot be read or has no column `item_id`.
-    """
-    path = pathlib.Path(path)
-    try:
-        if path.suffix == ".parquet":
-            rows = pq.read_table(path).to_pylist()
-        else:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-        return {
-            row["item_id"]: {
-                name: row[name] for name in ("tags", *features.optional_columns(row)) if row.get(name) is not None
-            }
-            for row in rows
-        }
-    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
-        raise FeedbackError(
-            f"{path}: no table of items ({' '.join(str(error).split())}); give Parquet or JSON lines with item_id"
-        ) from error

@@ -84,10 +84,10 @@ def test_nothing_else_is(call, served, service, status):
 def test_the_deadline_bounds_all_attempts(call, served, service):
     service.failures = 10**6
     start = time.monotonic()
-    with pytest.raises(RankingError, match="UNAVAILABLE"):
+    with pytest.raises(RankingError):
         endless = {"retries": Retries(attempts=10**6, first_seconds=0.05, longest_seconds=0.05)}
-        call(served.address, "rank", REQUEST, deadline_seconds=0.4, client=endless)
-    assert 0.2 < time.monotonic() - start < 2 and len(service.predicted) > 3
+        call(served.address, "rank", REQUEST, deadline_seconds=1, client=endless)
+    assert 0.5 < time.monotonic() - start < 8 and len(service.predicted) > 3
 
 
 def test_the_deadline_covers_a_slow_answer(call, served, service):

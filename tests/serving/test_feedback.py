@@ -7,7 +7,7 @@ from test_calls import awaiting, blocking
 from hrlrec_tf.data import masking
 from hrlrec_tf.data.config import Masking
 from hrlrec_tf.errors import ConfigError
-from serving import feedback, journal, tensors, wire
+from serving import feedback, journal_files, tensors, wire
 from serving.feedback import EventLog, FeedbackError, ImpressionLog
 from serving.messages import Candidate, RankedItem, RankRequest, RankResponse, RequestError
 
@@ -39,7 +39,7 @@ LINE = {
 
 
 def records(folder, name):
-    return [line.record for path in journal.files(folder, name) for line in journal.read(path)]
+    return [line.record for path in journal_files.files(folder, name) for line in journal_files.read(path)]
 
 
 def test_a_list_is_one_line(tmp_path):

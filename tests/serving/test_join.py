@@ -11,7 +11,7 @@ import tiny
 from hrlrec_tf.data import prepare
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.errors import ConfigError
-from serving import feedback_verbs, join
+from serving import feedback_verbs, join, log_lines
 from serving.feedback import EventLog, FeedbackError, ImpressionLog
 from serving.join import JoinRule
 from serving.messages import Candidate, RankedItem, RankRequest, RankResponse
@@ -139,11 +139,11 @@ def test_lists_ranked_by_ids_get_their_columns_from_a_table(tmp_path, logs):
     served.served(request, RankResponse(placed, 3, "r1"))
     items = tmp_path / "items.jsonl"
     items.write_text('{"item_id": "a", "tags": ["t"], "item_length": 2.5, "title": "x"}\n')
-    _, rows, _ = joined(tmp_path, JoinRule(as_of=RULE.as_of, items=join.read_items(items)))
+    _, rows, _ = joined(tmp_path, JoinRule(as_of=RULE.as_of, items=log_lines.read_items(items)))
     assert list(rows["tags"].iloc[0]) == ["t"] and rows["tags"].iloc[1] is None
     assert rows["item_length"].iloc[0] == 2.5 and "title" not in rows
     with pytest.raises(FeedbackError, match="absent.jsonl: no table of items"):
-        join.read_items(tmp_path / "absent.jsonl")
+        log_lines.read_items(tmp_path / "absent.jsonl")
 
 
 def test_a_torn_line_is_told_and_the_rest_joined(tmp_path, logs):

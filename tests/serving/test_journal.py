@@ -11,14 +11,15 @@ import time
 import pytest
 
 from hrlrec_tf.errors import ConfigError
-from serving import journal
-from serving.journal import FeedbackError, Journal
+from serving import journal, journal_files
+from serving.journal import Journal
+from serving.journal_files import FeedbackError
 
 PATH = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def lines(folder: pathlib.Path) -> list[journal.Line]:
-    return [line for path in journal.files(folder, "log") for line in journal.read(path)]
+def lines(folder: pathlib.Path) -> list[journal_files.Line]:
+    return [line for path in journal_files.files(folder, "log") for line in journal_files.read(path)]
 
 
 def numbers(folder: pathlib.Path) -> list[int]:
@@ -122,7 +123,7 @@ def test_kill_9_loses_no_line(tmp_path):
 def test_a_living_writers_file_is_left_alone(tmp_path):
     with Journal(tmp_path, "log") as first, Journal(tmp_path, "log") as second:
         first.write({"n": 1})
-        assert journal.recover(tmp_path, "log") == []
+        assert journal_files.recover(tmp_path, "log") == []
         second.write({"n": 2})
         first.write({"n": 3})
         (path,) = [path for path in tmp_path.iterdir() if b"3" in path.read_bytes()]
@@ -195,7 +196,7 @@ def test_serving_may_go_on_without_its_log(tmp_path, full_disk, caplog):
 
 def test_a_limit_of_the_operating_system(tmp_path):
     program = (
-        "import sys; from serving.journal import Journal, FeedbackError\n"
+        "import sys; from serving.journal import Journal; from serving.journal_files import FeedbackError\n"
         "log, wrote = Journal(sys.argv[1], 'log'), 0\n"
         "try:\n"
         "  while wrote < 1000: log.write({'n': wrote, 'pad': 'x' * 100}); wrote += 1\n"
@@ -243,7 +244,7 @@ def test_misuse_is_refused(tmp_path):
     with pytest.raises(FeedbackError, match="file"):
         Journal(tmp_path / "file", "log")
     with pytest.raises(FeedbackError, match="there is no such folder"):
-        journal.files(tmp_path / "absent", "log")
+        journal_files.files(tmp_path / "absent", "log")
 
 
 def test_a_forked_child_must_not_write(tmp_path):

@@ -7,7 +7,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from hrlrec_tf.features import FeatureSpec, Kind
-from serving import tensors, wire
+from serving import tensor_values, tensors, wire
 from serving.messages import Candidate, Counts, Profile, RankRequest, RequestError, Row
 
 DTYPES = {Kind.STRING: tf.string, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
@@ -127,9 +127,9 @@ def test_requests_survive_the_wire(seed, history_length):
     call = wire.PredictRequest()
     tensors.fill(call.inputs, requests, INPUTS, history_length=history_length)
     arrived = wire.PredictRequest.FromString(call.SerializeToString())
-    assert tensors.to_requests(arrived.inputs) == requests
+    assert tensor_values.to_requests(arrived.inputs) == requests
     if history_length:
-        assert tensors.to_array(arrived.inputs["history_item_id"]).shape == (len(requests), history_length)
+        assert tensor_values.to_array(arrived.inputs["history_item_id"]).shape == (len(requests), history_length)
 
 
 @pytest.mark.parametrize(
@@ -146,15 +146,15 @@ def test_requests_survive_the_wire(seed, history_length):
 )
 def test_arrays_are_read_as_tensorflow_reads_them(values):
     proto = tf.make_tensor_proto(values)
-    np.testing.assert_array_equal(tensors.to_array(proto), tf.make_ndarray(proto))
+    np.testing.assert_array_equal(tensor_values.to_array(proto), tf.make_ndarray(proto))
     fields = tf.compat.v1.make_tensor_proto(values.tolist(), proto.dtype, values.shape)  # values in fields, not bytes
-    np.testing.assert_array_equal(tensors.to_array(fields), tf.make_ndarray(fields))
+    np.testing.assert_array_equal(tensor_values.to_array(fields), tf.make_ndarray(fields))
 
 
 def test_the_last_value_stands_for_those_that_lack():
     proto = tensor_pb2.TensorProto(dtype=1, float_val=[1.0, 2.0])
     proto.tensor_shape.dim.add(size=4)
-    assert tensors.to_array(proto).tolist() == tf.make_ndarray(proto).tolist() == [1.0, 2.0, 2.0, 2.0]
+    assert tensor_values.to_array(proto).tolist() == tf.make_ndarray(proto).tolist() == [1.0, 2.0, 2.0, 2.0]
 
 
 def test_numbers_that_no_tensor_holds():

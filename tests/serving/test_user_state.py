@@ -20,7 +20,7 @@ from hrlrec_tf.errors import ConfigError  # noqa: E402
 from hrlrec_tf.features import HISTORY, PROFILE, FeatureSpec  # noqa: E402
 from hrlrec_tf.simulator import logs as simulated  # noqa: E402
 from hrlrec_tf.simulator.config import WorldConfig  # noqa: E402
-from serving import tensors, wire  # noqa: E402
+from serving import tensor_values, tensors, wire  # noqa: E402
 from serving.client import RankingClient  # noqa: E402
 from serving.messages import Candidate, RankRequest, RequestError  # noqa: E402
 from serving.server import EmbeddedServer  # noqa: E402
@@ -77,7 +77,7 @@ def inputs(spec: FeatureSpec, request: RankRequest) -> dict[str, list]:
             signature[name].tensor_shape.dim.add(size=-1)
     call = wire.PredictRequest()
     tensors.fill(call.inputs, [request], signature, history_length=spec.history_length)
-    return {name: tensors.to_array(proto)[0] for name, proto in call.inputs.items()}
+    return {name: tensor_values.to_array(proto)[0] for name, proto in call.inputs.items()}
 
 
 def check(spec: FeatureSpec, state: dict, session: dict) -> None:
