@@ -19,17 +19,15 @@ from hrlrec_tf.errors import HrlrecError
 from hrlrec_tf.features import FeatureSpec
 from serving import tensor_values, tensors, wire
 from serving.batches import RANK, RANK_IDS, RECOMMEND, SCORE, Batch, Labels, Target, Versions, named
-from serving.feedback import ImpressionLog
-from serving.messages import RankedItem, RankRequest, RankResponse, RequestError
+from serving.feedback import REQUEST_ID_KEY, ImpressionLog
+from serving.messages import RankRequest, RankResponse, RequestError
 from serving.transport import Retries
 
 DEADLINE_SECONDS = 5.0
 HISTORY_LENGTH = FeatureSpec().history_length
 BATCH_SIZE = 32
 IN_FLIGHT = 4
-# Where a server logs impressions, the lists' names reach it beside the call; gRPC bounds what may travel there.
-REQUEST_ID_KEY = "x-request-id"
-_MAX_ID_BYTES = 4096
+_MAX_ID_BYTES = 4096  # gRPC bounds what may travel beside a call
 
 _LOG = logging.getLogger(__name__)
 # What gRPC's own words for a connection that failed have in common; other sentences are the server's.
@@ -105,7 +103,8 @@ class RankingCalls:
             first = yield from self.rank(batch[:middle], deadline_seconds)
             return first + (yield from self.rank(batch[middle:], deadline_seconds))
         responses = [
-            _response(outputs, place, version, request.request_id) for place, request in enumerate(batch.requests)
+            tensor_values.to_response(outputs, place, version, request.request_id)
+            for place, request in enumerate(batch.requests)
         ]
         log = self._impressions
         if log is not None:
@@ -233,24 +232,3 @@ def _remedy(signature: str) -> str:
     if signature in (RANK_IDS, RECOMMEND):
         return "export it with `hrlrec export --catalogue`, or send candidates with their channels"
     return "serve one that `hrlrec export` wrote"
-
-
-def _response(outputs: Outputs, place: int, version: int, request_id: str) -> RankResponse:
-    """The filled positions of one request's list."""
-    rows = {name: values[place].tolist() for name, values in outputs.items()}
-    items = tuple(
-        RankedItem(
-            position=t + 1,
-            item_id=item_id.decode("utf-8"),
-            channel=rows["channel"][t].decode("utf-8"),
-            click_probability=rows["click_probability"][t],
-            q_channel=rows["q_channel"][t],
-            q_item=rows["q_item"][t],
-            propensity_channel=rows["propensity_channel"][t],
-            propensity_item=rows["propensity_item"][t],
-            explored=bool(rows["explored"][t]),
-        )
-        for t, item_id in enumerate(rows["item_id"])
-        if item_id
-    )
-    return RankResponse(items, version, request_id, rows.get("unknown_candidates", 0))

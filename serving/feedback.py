@@ -12,18 +12,24 @@ columns and, under `items`, each position with its item, tags, `item_*` columns 
 
 import os
 import time
-from collections.abc import Collection, Mapping
+import uuid
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hrlrec_tf.data import masking
 from hrlrec_tf.data.config import Masking
 from hrlrec_tf.features import Kind
 from serving import tensor_values, tensors
+from serving.batches import RANK, RANK_IDS, RECOMMEND
 from serving.journal import Journal
 from serving.journal_files import FeedbackError
 from serving.messages import RankedItem, RankRequest, RankResponse, Value, typed
 
 __all__ = ["EventLog", "FeedbackError", "ImpressionLog"]
+
+# The names of a call's lists, joined by commas, travel beside the call.
+REQUEST_ID_KEY = "x-request-id"
+_RANKING = ("", "serving_default", RANK, RANK_IDS, RECOMMEND)
 
 IMPRESSIONS = "impressions"
 EVENTS = "events"
@@ -136,18 +142,27 @@ class EventLog(Journal):
         self.write(given)
 
 
-def log_call(log: ImpressionLog, inputs: Mapping[str, Any], responses: list[RankResponse]) -> None:
-    """Writes the lists that one Predict call of `rank` was answered with: for servers.
+def log_predict(log: ImpressionLog, request: Any, response: Any, metadata: Iterable[tuple[str, Any]] = ()) -> None:
+    """Writes the lists of an answered Predict call, for servers; calls of other signatures leave no line.
 
     Args:
       log: where to.
-      inputs: the call's tensor protos.
-      responses: of its requests, in order, each with its `request_id`.
+      request, response: PredictRequest and PredictResponse.
+      metadata: of the call; the client's names of the lists are there. Lists without get new ones.
     """
-    placed = [{item.item_id.encode() for item in response.items} for response in responses]
-    numeric = tensors.numeric_columns(inputs)
-    for request, response in zip(tensor_values.to_requests(inputs, placed), responses, strict=True):
-        log.served(request, response, numeric)
+    if request.model_spec.signature_name not in _RANKING:
+        return
+    outputs = {name: tensor_values.to_array(proto) for name, proto in response.outputs.items()}
+    given = next((value for key, value in metadata if key == REQUEST_ID_KEY), "")
+    names = given.split(",") if given else []
+    version, count = response.model_spec.version.value, len(outputs["item_id"])
+    if len(names) != count:
+        names = [uuid.uuid4().hex for _ in range(count)]
+    responses = [tensor_values.to_response(outputs, place, version, name) for place, name in enumerate(names)]
+    placed = [set(ids) for ids in outputs["item_id"].tolist()]
+    numeric = tensors.numeric_columns(request.inputs)
+    for ranked, answer in zip(tensor_values.to_requests(request.inputs, placed), responses, strict=True):
+        log.served(ranked, answer, numeric)
 
 
 def _placed(item: RankedItem) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hrlrec_tf import features
 from hrlrec_tf.features import CANDIDATE, HISTORY
 from serving import messages
-from serving.messages import Candidate, RankRequest
+from serving.messages import Candidate, RankedItem, RankRequest, RankResponse
 from serving.wire import NUMPY_TYPES, DataType
 
 _VALUE_FIELDS = {
@@ -53,6 +53,27 @@ def to_requests(inputs: Mapping[str, Any], placed: Sequence[set[bytes]] | None =
     arrays = {name: to_array(proto) for name, proto in inputs.items()}
     each = [{name: values[n] for name, values in arrays.items()} for n in range(len(arrays["user_id"]))]
     return [_request(values, None if placed is None else placed[n]) for n, values in enumerate(each)]
+
+
+def to_response(outputs: Mapping[str, npt.NDArray[Any]], place: int, version: int, request_id: str) -> RankResponse:
+    """The answer to the request at `place` of a call: the filled positions of its list, by the arrays of `rank`."""
+    rows = {name: values[place].tolist() for name, values in outputs.items()}
+    items = tuple(
+        RankedItem(
+            position=t + 1,
+            item_id=item_id.decode("utf-8"),
+            channel=rows["channel"][t].decode("utf-8"),
+            click_probability=rows["click_probability"][t],
+            q_channel=rows["q_channel"][t],
+            q_item=rows["q_item"][t],
+            propensity_channel=rows["propensity_channel"][t],
+            propensity_item=rows["propensity_item"][t],
+            explored=bool(rows["explored"][t]),
+        )
+        for t, item_id in enumerate(rows["item_id"])
+        if item_id
+    )
+    return RankResponse(items, version, request_id, rows.get("unknown_candidates", 0))
 
 
 def _request(values: Mapping[str, Any], placed: set[bytes] | None) -> RankRequest:

@@ -101,6 +101,9 @@ class FakeService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 unknown[row] = sum(item.startswith(b"unknown") for item in ids)
         filled = outputs["item_id"] != b""
         outputs["channel"] = np.where(filled, b"news", b"").astype(object)
+        if signature == "score":
+            response.outputs["click_probability"].CopyFrom(tf.make_tensor_proto(np.zeros(filled.shape, np.float32)))
+            return response
         for name in ("click_probability", "q_channel", "q_item", "propensity_channel", "propensity_item"):
             outputs[name] = filled.astype(np.float32) / 2
         outputs["explored"] = np.zeros(filled.shape, np.int64)

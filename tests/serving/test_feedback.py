@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import fake_service
@@ -7,7 +8,8 @@ from test_calls import awaiting, blocking
 from hrlrec_tf.data import masking
 from hrlrec_tf.data.config import Masking
 from hrlrec_tf.errors import ConfigError
-from serving import feedback, journal_files, tensors, wire
+from serving import feedback, journal_files
+from serving.client import RankingClient
 from serving.feedback import EventLog, FeedbackError, ImpressionLog
 from serving.messages import Candidate, RankedItem, RankRequest, RankResponse, RequestError
 
@@ -67,23 +69,37 @@ def test_the_client_logs_what_it_got(tmp_path, call):
     ]  # fmt: skip
 
 
-def test_a_server_logs_the_same(tmp_path):
-    """What a server reads off the wire gives the line that the client would write."""
-    call = wire.PredictRequest()
-    info = wire._CLASSES["TensorInfo"]
-    inputs = {}
-    for name, (kind, rank) in fake_service.inputs_of("rank").items():
-        inputs[name] = info(dtype=fake_service.DTYPES[kind].as_datatype_enum)
-        for _ in range(rank):
-            inputs[name].tensor_shape.dim.add(size=-1)
-    tensors.fill(call.inputs, [REQUEST, RankRequest("u", 5, REQUEST.candidates[2:])], inputs, history_length=41)
-    other = RankResponse((RankedItem(1, "c", "news", 0.5, 1.0, 2.0, 1.0, 1.0, False),), 7, "r2")
-    with ImpressionLog(tmp_path) as log:
-        feedback.log_call(log, call.inputs, [RankResponse(ITEMS, 7, "r1"), other])
-    first, second = records(tmp_path, "impressions")
-    assert first == LINE
-    assert (second["request_id"], second["user_id"], second["timestamp"]) == ("r2", "u", 5)
-    assert [row["item_id"] for row in second["items"]] == ["c"]
+@pytest.mark.parametrize("signature", ["rank", "rank_ids", "recommend", "score"])
+def test_a_server_logs_what_the_client_would(tmp_path, signature):
+    """The line written of what came over the wire is the client's own, but for what the wire does not carry."""
+    seen = []
+    requests = [REQUEST, RankRequest("u", 5, REQUEST.candidates[2:], request_id="r2")]
+    if signature == "rank_ids":
+        requests = [
+            dataclasses.replace(r, candidates=tuple(Candidate(c.item_id) for c in r.candidates)) for r in requests
+        ]
+    elif signature == "recommend":
+        requests = [dataclasses.replace(r, candidates=()) for r in requests]
+
+    class Logging(fake_service.FakeService):
+        def Predict(self, request, context):
+            seen.append((request, super().Predict(request, context), context.invocation_metadata()))
+            return seen[-1][1]
+
+    with fake_service.Served(Logging()) as served, ImpressionLog(tmp_path / "client") as log:
+        with RankingClient(served.address, impression_log=log) as client:
+            if signature == "score":
+                client.score(REQUEST)
+            elif signature == "recommend":
+                for request in requests:
+                    client.recommend(request)
+            else:
+                client.rank_many(requests)
+    with ImpressionLog(tmp_path / "server") as log:
+        for request, response, metadata in seen:
+            feedback.log_predict(log, request, response, metadata)
+    assert records(tmp_path / "server", "impressions") == records(tmp_path / "client", "impressions")
+    assert len(records(tmp_path / "server", "impressions")) == (0 if signature == "score" else 2)
 
 
 def test_ids_are_masked_as_prepare_masks_them(tmp_path, monkeypatch):
