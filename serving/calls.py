@@ -33,6 +33,7 @@ _LOG = logging.getLogger(__name__)
 # What gRPC's own words for a connection that failed have in common; other sentences are the server's.
 _NO_CONNECTION = re.compile(r"connect|socket|handshake|resol|GOAWAY|stream removed|recvmsg|peer", re.IGNORECASE)
 
+Signatures: TypeAlias = Mapping[str, Mapping[str, tensors.Input]]
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 Result = TypeVar("Result")
 
@@ -89,7 +90,7 @@ class RankingCalls:
         self._deadline_seconds, self._retries = deadline_seconds, retries
         self.versions = Versions(version, version_label)
         self._history_length, self._impressions = history_length, impression_log
-        self._signatures: dict[Target, Mapping[str, Any]] = {}
+        self._signatures: dict[Target, Signatures] = {}
         self._told_of_cut = False
 
     def rank(self, batch: Batch, deadline_seconds: float | None) -> Steps[list[RankResponse]]:
@@ -130,20 +131,20 @@ class RankingCalls:
             # A new version may take other inputs than the one these were learnt from; otherwise the refusal stands.
             self._signatures.pop(batch.target, None)
             relearnt = yield from self._learn(batch, seconds, until)
-            if relearnt[batch.signature].inputs == learnt[batch.signature].inputs:
+            if relearnt[batch.signature] == learnt[batch.signature]:
                 raise _with_number(error, batch) from error.__cause__
         return (yield from self._predict_with(relearnt, batch, seconds, until))
 
     def _predict_with(
-        self, signatures: Mapping[str, Any], batch: Batch, seconds: float, until: float
+        self, signatures: Signatures, batch: Batch, seconds: float, until: float
     ) -> Steps[tuple[int, Outputs, set[str]]]:
         request = wire.PredictRequest()
         request.model_spec.name, request.model_spec.signature_name = self._model_name, batch.signature
         batch.target.name_in(request.model_spec)
         self._tell_of_cut(batch.requests)
-        inputs = signatures[batch.signature].inputs
+        inputs = signatures[batch.signature]
         # Where the catalogue brings what describes items, a request may still carry it, as a user's state does.
-        known = dict(signatures[RANK].inputs) if batch.signature in (RANK_IDS, RECOMMEND) else {}
+        known = signatures[RANK] if batch.signature in (RANK_IDS, RECOMMEND) else {}
         tensors.fill(
             request.inputs,
             batch.requests,
@@ -156,7 +157,7 @@ class RankingCalls:
         outputs = {name: tensor_values.to_array(proto) for name, proto in response.outputs.items()}
         return response.model_spec.version.value, outputs, tensors.numeric_columns({**known, **inputs})
 
-    def _learn(self, batch: Batch, seconds: float, until: float) -> Steps[Mapping[str, Any]]:
+    def _learn(self, batch: Batch, seconds: float, until: float) -> Steps[Signatures]:
         """The signatures of the batch's version, asked for once; the batch's own is among them."""
         known = self._signatures.get(batch.target)
         if known is None:
@@ -165,7 +166,8 @@ class RankingCalls:
             batch.target.name_in(request.model_spec)
             answer = yield from self._call(wire.GET_MODEL_METADATA, request, seconds, until)
             found = wire.SignatureDefMap.FromString(answer.metadata["signature_def"].value)
-            known = self._signatures[batch.target] = dict(found.signature_def)
+            known = {name: tensors.inputs_of(signature.inputs) for name, signature in found.signature_def.items()}
+            self._signatures[batch.target] = known
         if batch.signature not in known:
             raise RankingError(
                 grpc.StatusCode.INVALID_ARGUMENT,

@@ -160,7 +160,7 @@ def log_predict(log: ImpressionLog, request: Any, response: Any, metadata: Itera
         names = [uuid.uuid4().hex for _ in range(count)]
     responses = [tensor_values.to_response(outputs, place, version, name) for place, name in enumerate(names)]
     placed = [set(ids) for ids in outputs["item_id"].tolist()]
-    numeric = tensors.numeric_columns(request.inputs)
+    numeric = tensors.numeric_columns(tensors.inputs_of(request.inputs))
     for ranked, answer in zip(tensor_values.to_requests(request.inputs, placed), responses, strict=True):
         log.served(ranked, answer, numeric)
 

@@ -11,8 +11,8 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,21 +27,36 @@ _PYTHON_TYPES: dict[Kind, set[type]] = {Kind.STRING: {str}, Kind.INT: {int}, Kin
 _ITEM_FIELDS = frozenset(messages.ROW_KINDS) | {"tags"}
 
 
+class Input(NamedTuple):
+    """An input of a signature: TensorFlow's number of its dtype, its rank, and what that makes its values."""
+
+    dtype: int
+    rank: int
+    kind: Kind
+
+
+def inputs_of(infos: Mapping[str, Any]) -> dict[str, Input]:
+    """The inputs that a signature def states (name -> TensorInfo), or that a call has (name -> tensor proto)."""
+    return {
+        name: Input(info.dtype, len(info.tensor_shape.dim), _kind(info.dtype)) for name, info in sorted(infos.items())
+    }
+
+
 def fill(
     protos: Any,
     requests: Sequence[RankRequest],
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Input],
     *,
     history_length: int | None = None,
     numbers: Sequence[int] | None = None,
-    known: Iterable[str] | None = None,
+    known: Collection[str] = (),
 ) -> None:
     """Writes the inputs of one Predict call.
 
     Args:
       protos: the call's `inputs`, a map of tensor protos.
       requests: B requests, one or more.
-      inputs: the signature's inputs, as its signature def states them: name -> TensorInfo.
+      inputs: the signature's, by name.
       history_length: history rows of every request, the newest ones; None sends what the longest has.
       numbers: what errors call the requests; their places by default.
       known: further names of inputs that optional columns may have; such columns are left out.
@@ -50,38 +65,42 @@ def fill(
       RequestError: a field is unknown to the signature or has the wrong type; the message names request and field.
     """
     numbers = range(len(requests)) if numbers is None else numbers
-    _refuse_unknown(requests, numbers, set(inputs).union(known or ()))
+    _refuse_unknown(requests, numbers, inputs, known)
     parts = [_Parts(request, history_length) for request in requests]
-    for name, info in inputs.items():
-        kind = _kind(info.dtype)
+    for name, (dtype, rank, kind) in inputs.items():
         shape = [len(parts)]
-        if len(info.tensor_shape.dim) == 1:
+        if rank == 1:
             column = _column([part.cells(name, kind)[0] for part in parts], kind, name)
         else:
             column, width = _rectangle([part.cells(name, kind) for part in parts], name, kind, numbers, history_length)
             shape.append(width)
         proto = protos[name]
-        proto.dtype = info.dtype
+        proto.dtype = dtype
         for size in shape:
             proto.tensor_shape.dim.add(size=size)
         if kind is Kind.STRING:
             proto.string_val.extend(column)
         else:
-            proto.tensor_content = _numbers(column, info.dtype, name).tobytes()
+            proto.tensor_content = _numbers(column, dtype, name).tobytes()
 
 
 def to_tensors(requests: Sequence[RankRequest], inputs: Mapping[str, Any], **options: Any) -> dict[str, Any]:
-    """The inputs of one Predict call as TensorFlow's own tensor protos, by name; arguments and errors as `fill`'s."""
+    """The inputs of one Predict call as TensorFlow's own tensor protos, by name.
+
+    Args:
+      requests, options: as `fill`'s; errors are as well.
+      inputs: the signature's, as its signature def states them: name -> TensorInfo.
+    """
     from tensorflow_serving.apis import predict_pb2
 
     request = predict_pb2.PredictRequest()
-    fill(request.inputs, requests, inputs, **options)
+    fill(request.inputs, requests, inputs_of(inputs), **options)
     return dict(request.inputs)
 
 
-def numeric_columns(inputs: Mapping[str, Any]) -> set[str]:
+def numeric_columns(inputs: Mapping[str, Input]) -> set[str]:
     """The optional columns that a signature takes as measured quantities; it takes others as names."""
-    numeric = {name.removeprefix(CANDIDATE) for name, info in inputs.items() if _kind(info.dtype) is Kind.FLOAT}
+    numeric = {name.removeprefix(CANDIDATE) for name, taken in inputs.items() if taken.kind is Kind.FLOAT}
     return set(features.optional_columns(numeric))
 
 
@@ -178,13 +197,15 @@ def _kind(dtype: int) -> Kind:
     return Kind.INT if dtype in (DataType.INT32, DataType.INT64) else Kind.FLOAT
 
 
-def _refuse_unknown(requests: Sequence[RankRequest], numbers: Sequence[int], names: set[str]) -> None:
+def _refuse_unknown(
+    requests: Sequence[RankRequest], numbers: Sequence[int], inputs: Collection[str], known: Collection[str]
+) -> None:
     for number, request in zip(numbers, requests, strict=True):
         for where, prefix, owners in _owners(request):
             given = set().union(*map(operator.attrgetter("features"), owners))
             for name in sorted(given):
-                if prefix + name not in names:
-                    taken = [known.removeprefix(prefix) for known in names if known.startswith(prefix)]
+                if prefix + name not in inputs and prefix + name not in known:
+                    taken = [name.removeprefix(prefix) for name in {*inputs, *known} if name.startswith(prefix)]
                     where = f"request {number}, {where}"
                     raise messages.unknown_field(name, where, features.optional_columns(taken))
 

@@ -125,7 +125,7 @@ def test_requests_survive_the_wire(seed, history_length):
     draw = random.Random(seed)
     requests = [random_request(draw) for _ in range(draw.randint(1, 4))]
     call = wire.PredictRequest()
-    tensors.fill(call.inputs, requests, INPUTS, history_length=history_length)
+    tensors.fill(call.inputs, requests, tensors.inputs_of(INPUTS), history_length=history_length)
     arrived = wire.PredictRequest.FromString(call.SerializeToString())
     assert tensor_values.to_requests(arrived.inputs) == requests
     if history_length:

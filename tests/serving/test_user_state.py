@@ -76,7 +76,7 @@ def inputs(spec: FeatureSpec, request: RankRequest) -> dict[str, list]:
         for _ in range(rank):
             signature[name].tensor_shape.dim.add(size=-1)
     call = wire.PredictRequest()
-    tensors.fill(call.inputs, [request], signature, history_length=spec.history_length)
+    tensors.fill(call.inputs, [request], tensors.inputs_of(signature), history_length=spec.history_length)
     return {name: tensor_values.to_array(proto)[0] for name, proto in call.inputs.items()}
 
 
