@@ -37,7 +37,7 @@ REJECTED = "_rejected"
 MATURITY_HOURS = 24.0
 
 _HOUR_MS = 3_600_000
-_BUCKET_BYTES = 64 << 20
+_BUCKET_BYTES = 16 << 20
 _COUNTED = (
     *("lists", "lists_joined", "lists_repeated", "lists_immature", "lists_unseen", "lists_outside"),
     *("events", "events_joined", "events_repeated", "events_waiting", "rows", "rows_clicked"),
