@@ -12,10 +12,10 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from serving import calls
+from serving import client_calls
 from serving.batches import RECOMMEND, Batch, Labels, in_order
-from serving.calls import Call, Pause, Result, Steps
 from serving.client import Client
+from serving.client_calls import Call, Pause, Result, Steps
 from serving.messages import RankRequest, RankResponse
 
 
@@ -52,8 +52,8 @@ class AsyncRankingClient(Client):
         self,
         requests: Sequence[RankRequest],
         *,
-        batch_size: int = calls.BATCH_SIZE,
-        in_flight: int = calls.IN_FLIGHT,
+        batch_size: int = client_calls.BATCH_SIZE,
+        in_flight: int = client_calls.IN_FLIGHT,
         deadline_seconds: float | None = None,
         version: int | None = None,
         version_label: Labels = None,
@@ -111,7 +111,7 @@ class AsyncRankingClient(Client):
         except StopIteration as done:
             return done.value
 
-    async def _do_one(self, step: Call | Pause | calls.Work) -> Any:
+    async def _do_one(self, step: Call | Pause | client_calls.Work) -> Any:
         if isinstance(step, Call):
             return await self._methods[step.method](step.request, timeout=step.timeout, metadata=step.metadata)
         if isinstance(step, Pause):

@@ -15,9 +15,9 @@ from typing import Any
 
 import grpc
 
-from serving import calls, wire
+from serving import client_calls, wire
 from serving.batches import RECOMMEND, Batch, Labels, in_order
-from serving.calls import Call, Pause, RankingCalls, RankingError, Result, Steps
+from serving.client_calls import Call, Pause, RankingCalls, RankingError, Result, Steps
 from serving.feedback import ImpressionLog
 from serving.messages import RankRequest, RankResponse
 from serving.transport import Retries, TlsCredentials, channel_options
@@ -52,12 +52,12 @@ class Client:
         address: str,
         model_name: str = "hrlrec",
         *,
-        deadline_seconds: float = calls.DEADLINE_SECONDS,
+        deadline_seconds: float = client_calls.DEADLINE_SECONDS,
         retries: Retries | None = None,
         tls: TlsCredentials | None = None,
         version: int | None = None,
         version_label: Labels = None,
-        history_length: int | None = calls.HISTORY_LENGTH,
+        history_length: int | None = client_calls.HISTORY_LENGTH,
         impression_log: ImpressionLog | None = None,
     ) -> None:
         self._calls = RankingCalls(
@@ -122,8 +122,8 @@ class RankingClient(Client):
         self,
         requests: Sequence[RankRequest],
         *,
-        batch_size: int = calls.BATCH_SIZE,
-        in_flight: int = calls.IN_FLIGHT,
+        batch_size: int = client_calls.BATCH_SIZE,
+        in_flight: int = client_calls.IN_FLIGHT,
         deadline_seconds: float | None = None,
         version: int | None = None,
         version_label: Labels = None,
@@ -189,7 +189,7 @@ class RankingClient(Client):
         except StopIteration as done:
             return done.value
 
-    def _do_one(self, step: Call | Pause | calls.Work) -> Any:
+    def _do_one(self, step: Call | Pause | client_calls.Work) -> Any:
         if isinstance(step, Call):
             return self._methods[step.method](step.request, timeout=step.timeout, metadata=step.metadata)
         if isinstance(step, Pause):

@@ -3,7 +3,7 @@ import json
 
 import fake_service
 import pytest
-from test_calls import awaiting, blocking
+from test_both_clients import awaiting, blocking
 
 from hrlrec_tf.data import masking
 from hrlrec_tf.data.config import Masking

@@ -2,7 +2,7 @@ import certificates
 import fake_service
 import grpc
 import pytest
-from test_calls import REQUEST, awaiting, blocking
+from test_both_clients import REQUEST, awaiting, blocking
 
 from hrlrec_tf.errors import ConfigError
 from serving.client import RankingClient, RankingError, Retries, TlsCredentials
