@@ -53,9 +53,11 @@ EXTRAS = {
     "dev": ["hypothesis>=6.100,<7", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6,<4"],
 }
 VERBS = {
+    "alarm": "tfx_pipeline.alarm:VERB",
     "benchmark": "hrlrec_tf.benchmark.verb:VERB",
     "compare": "hrlrec_tf.evaluation.verb:COMPARE",
     "convert": "hrlrec_tf.data.convert_verb:VERB",
+    "daily": "tfx_pipeline.daily:VERB",
     "doctor": "hrlrec_tf.doctor:VERB",
     "evaluate": "hrlrec_tf.evaluation.verb:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",

@@ -4,6 +4,9 @@ import dataclasses
 import json
 
 from tfx_pipeline import digest
+from tfx_pipeline.data_faults import DataLimits
+from tfx_pipeline.model_gates import ModelLimits
+from tfx_pipeline.window import Window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,33 @@ class Digests:
 
 
 @dataclasses.dataclass(frozen=True)
+class Daily:
+    """What makes a run one of a series: it goes on from the last blessed model and is held against it.
+
+    Attributes:
+      window: the days.
+      registry: folder or URI of the blessed models: see `blessed`.
+      newest: the newest blessed version when the pipeline was made, 0 for none: what the cache is told.
+      first: accept that nothing was blessed yet.
+      warm: settings of the model that differ where it goes on from the last one, KEY=VALUE.
+      data: how far the newest day may differ from the days before it.
+      model: what a new model may lose.
+      panel_size: requests of the fixed panel.
+      keep: blessed models that stay.
+    """
+
+    window: Window
+    registry: str
+    newest: int = 0
+    first: bool = False
+    warm: tuple[str, ...] = ()
+    data: DataLimits = DataLimits()
+    model: ModelLimits = ModelLimits()
+    panel_size: int = 200
+    keep: int = 7
+
+
+@dataclasses.dataclass(frozen=True)
 class PipelineConfig:
     """One pipeline, paths included.
 
@@ -44,6 +74,7 @@ class PipelineConfig:
       digests: of the contents behind those paths.
       thresholds: what a model must reach.
       beam_args: Beam pipeline arguments.
+      daily: what makes this one of a series of runs; None for a run that stands alone.
       name: pipeline name; runs of one name share their cache.
     """
 
@@ -55,14 +86,23 @@ class PipelineConfig:
     digests: Digests
     thresholds: Thresholds = Thresholds()
     beam_args: tuple[str, ...] = ()
+    daily: Daily | None = None
     name: str = "hrlrec"
 
     def parts(self) -> dict[str, str]:
-        """Digest of each thing that an edit may change: `source`, `log`, `schema`, `model`, `thresholds`."""
+        """Digest of each thing that an edit may change.
+
+        `source`, `log`, `schema`, `model`, `thresholds`; of a daily run `base`, what it goes on from and how, and
+        `limits`, what its gates accept.
+        """
+        daily = dataclasses.asdict(self.daily) if self.daily else {}
+        base = {name: daily.pop(name, None) for name in ("window", "registry", "newest", "first", "warm")}
         return {
             "source": self.digests.source,
             "log": digest.of_text(self.dataset, self.digests.log),
             "schema": self.digests.schema,
             "model": digest.of_text(self.model),
             "thresholds": digest.of_text(json.dumps(dataclasses.asdict(self.thresholds), sort_keys=True)),
+            "base": digest.of_text(json.dumps(base, sort_keys=True)),
+            "limits": digest.of_text(json.dumps(daily, sort_keys=True)),
         }

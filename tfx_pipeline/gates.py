@@ -11,14 +11,10 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from hrlrec_tf.data.schema import from_schema
-from hrlrec_tf.errors import HrlrecError
 from tfx_pipeline import impression_scorer, serving_check
+from tfx_pipeline.reports import GateError
 
 _SHOWN = 5  # anomalies named in a message
-
-
-class GateError(HrlrecError):
-    """A gate stopped the pipeline; the message says why."""
 
 
 @tfx.dsl.components.component

@@ -17,9 +17,9 @@ from hrlrec_tf.data import masking, reading, schema
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.prepare import check_outside
 from hrlrec_tf.data.sessions import LOCAL_RUNNER, feature_spec
-from hrlrec_tf.errors import HrlrecError
+from hrlrec_tf.errors import ConfigError, HrlrecError
 from tfx_pipeline import dag, digest, evaluator
-from tfx_pipeline.configs import Digests, PipelineConfig, Thresholds
+from tfx_pipeline.configs import Daily, Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
 from tfx_pipeline.pipeline import create_pipeline
 
@@ -57,6 +57,7 @@ def local_config(
     schema_file: str | None = None,
     thresholds: Thresholds | None = None,
     beam_args: Sequence[str] = (),
+    daily: Daily | None = None,
 ) -> PipelineConfig:
     """The pipeline of a log and a working folder.
 
@@ -68,19 +69,25 @@ def local_config(
         the log has then; from there on it is the user's to edit, and later data is held against it.
       thresholds: what the model must reach; None means the defaults.
       beam_args: Beam pipeline arguments; without any, Beam runs inside this process.
+      daily: what makes this one of a series of runs.
 
     Raises:
       LogError: there is no readable log.
       DataError: the schema cannot be read.
+      ConfigError: the schema and the log's configuration have different rules of ids.
     """
     folder = pathlib.Path(workdir).resolve()
     check_outside(dataset, str(folder), "--workdir")
     folder.mkdir(parents=True, exist_ok=True)
     log = reading.open_log(dataset, progress=False)
     curated = pathlib.Path(schema_file).resolve() if schema_file else folder / "schema.pbtxt"
+    spec = feature_spec(dataset, log.layout)
     if schema_file is None and not curated.exists():
-        schema.write(schema.to_schema(feature_spec(dataset, log.layout)), curated)
-    schema.from_schema(schema.read(curated))
+        schema.write(schema.to_schema(spec), curated)
+    if schema.from_schema(schema.read(curated)).ids != spec.ids:
+        raise ConfigError(
+            f"{curated} has other rules of `ids` than dataset.yaml; give both the same, or remove the file"
+        )
     return PipelineConfig(
         root=str(folder / "pipeline"),
         dataset=json.dumps(dataclasses.asdict(dataset), sort_keys=True),
@@ -94,6 +101,7 @@ def local_config(
         ),
         thresholds=thresholds or Thresholds(),
         beam_args=tuple(beam_args) or _IN_PROCESS,
+        daily=daily,
     )
 
 
@@ -139,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.beam_args,
         )
         with dag.quiet(args.verbose):
-            result = run(config, _Printer())
+            result = run(config, Printer())
     except HrlrecError as error:
         print(f"local_runner: {error}", file=sys.stderr)
         return 1
@@ -175,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Printer:
+class Printer:
     """Prints one line per finished component."""
 
     def __init__(self) -> None:

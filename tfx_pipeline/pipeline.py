@@ -1,22 +1,31 @@
 """The DAG: a pure function of its configuration. Runners own the paths; see `local_runner` and `kubeflow_runner`."""
 
-from collections.abc import Mapping
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.types import Channel
 
 from tfx_pipeline import digest, evaluator
-from tfx_pipeline.configs import PipelineConfig
+from tfx_pipeline.blessed import LastBlessed
+from tfx_pipeline.configs import Daily, PipelineConfig
+from tfx_pipeline.data_gate import DataGate
 from tfx_pipeline.example_gen import SessionExampleGen
 from tfx_pipeline.gates import AnomalyGate, ServingCheck
 from tfx_pipeline.impression_scorer import SPLIT as EVALUATION_SPLIT
 from tfx_pipeline.impression_scorer import ImpressionScorer
+from tfx_pipeline.model_gates import QualityGate, StabilityGate
+from tfx_pipeline.recording import RecordBlessed
 
 DIGEST = "digest"  # the execution property that carries a node's digest
 
 _DATA = ("source", "log")
 _CHECKED = (*_DATA, "schema")
-_TRAINED = (*_CHECKED, "model")
+_TRAINED = (*_CHECKED, "model", "base")
+_JUDGED = (*_TRAINED, "thresholds", "limits")
 
 # What a node's result depends on, directly or through its inputs: parts of `PipelineConfig.parts`.
 READS: Mapping[str, tuple[str, ...]] = {
@@ -30,19 +39,27 @@ READS: Mapping[str, tuple[str, ...]] = {
     "ImpressionScorer": _TRAINED,
     "Evaluator": (*_TRAINED, "thresholds"),
     "ServingCheck": (*_TRAINED, "thresholds"),
-    "Pusher": (*_TRAINED, "thresholds"),
+    "Pusher": _JUDGED,
+    "LastBlessed": ("source", "base"),
+    "DataGate": (*_CHECKED, "base", "limits"),
+    "BaselineTrainer": _CHECKED,
+    "QualityGate": (*_TRAINED, "limits"),
+    "StabilityGate": (*_TRAINED, "limits"),
+    "RecordBlessed": _JUDGED,
 }
 
 
 def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
     """Log to pushed model: sessions, validation, transform, training, evaluation, serving check, push.
 
+    A daily run (`config.daily`) also looks at the newest day, goes on from the last blessed model, is held against it
+    and against logistic regression, and is recorded for the next run.
+
     Args:
       config: everything the pipeline knows; nothing else is read, so equal configurations give equal pipelines.
     """
-    components = [*_data_components(config)]
-    example_gen, _, schema_gen, _, gate = components
-    components += _model_components(config, example_gen, schema_gen, gate)
+    data = _data_components(config)
+    components = [*data, *(_daily_components(config, data) if config.daily else _model_components(config, data))]
     for component in components:
         stamp(component, config)
     return tfx.dsl.Pipeline(
@@ -60,7 +77,30 @@ def stamp(component: BaseComponent, config: PipelineConfig) -> None:
     component.spec.exec_properties[DIGEST] = digest.of_text(*(parts[part] for part in READS[component.id]))
 
 
-def _data_components(config: PipelineConfig) -> list[BaseComponent]:
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """The components that make sessions and look at them, in order."""
+
+    example_gen: BaseComponent
+    statistics_gen: BaseComponent
+    schema_gen: BaseComponent
+    validator: BaseComponent
+    gate: BaseComponent
+    transform: BaseComponent
+
+    def __iter__(self) -> Iterator[BaseComponent]:
+        return iter(vars(self).values())
+
+    @property
+    def examples(self) -> Channel:
+        return self.example_gen.outputs["examples"]
+
+    @property
+    def schema(self) -> Channel:
+        return self.schema_gen.outputs["schema"]
+
+
+def _data_components(config: PipelineConfig) -> _Data:
     example_gen = SessionExampleGen(dataset=config.dataset)
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(examples=examples)
@@ -73,34 +113,99 @@ def _data_components(config: PipelineConfig) -> list[BaseComponent]:
         anomalies=validator.outputs["anomalies"],
         schema_file=config.schema,
     )
-    return [example_gen, statistics_gen, schema_gen, validator, gate]
-
-
-def _model_components(
-    config: PipelineConfig, example_gen: BaseComponent, schema_gen: BaseComponent, gate: BaseComponent
-) -> list[BaseComponent]:
-    examples, schema = example_gen.outputs["examples"], schema_gen.outputs["schema"]
     transform = tfx.components.Transform(
         examples=examples,
-        schema=schema,
+        schema=schema_gen.outputs["schema"],
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
+        custom_config={"ids": json.loads(config.dataset).get("ids", {})},
         splits_config=tfx.proto.SplitsConfig(analyze=["train"]),
         materialize=False,  # training reads sessions and applies the graph itself, as serving does
         disable_analyzer_cache=True,
         disable_statistics=True,
     )
     transform.add_upstream_node(gate)
-    trainer = tfx.components.Trainer(
-        run_fn="tfx_pipeline.trainer.run_fn",
-        examples=examples,
-        schema=schema,
-        transform_graph=transform.outputs["transform_graph"],
+    return _Data(example_gen, statistics_gen, schema_gen, validator, gate, transform)
+
+
+def _model_components(config: PipelineConfig, data: _Data) -> list[BaseComponent]:
+    """A run that stands alone."""
+    trainer = _trainer("tfx_pipeline.trainer.run_fn", data, {"config": config.model})
+    scorer = ImpressionScorer(examples=data.examples, model=trainer.outputs["model"])
+    return [trainer, scorer, *_blessing_components(config, data, trainer, scorer, [])]
+
+
+def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent]:
+    """A run that goes on from the last blessed model."""
+    daily = cast(Daily, config.daily)
+    last = LastBlessed(registry=daily.registry, first=int(daily.first))
+    base, model_limits = last.outputs["base"], _json(daily.model)
+    data_gate = DataGate(
+        examples=data.examples,
+        statistics=data.statistics_gen.outputs["statistics"],
+        schema=data.schema,
+        transform_graph=data.transform.outputs["transform_graph"],
+        dates=json.dumps(daily.window.dates),
+        limits=_json(daily.data),
+    )
+    settings = {"config": config.model, "warm": list(daily.warm)}
+    trainer = _trainer("tfx_pipeline.trainer.run_fn", data, settings, base_model=base)
+    baseline = _trainer("tfx_pipeline.trainer.run_baseline_fn", data, {}).with_id("BaselineTrainer")
+    for each in (trainer, baseline):
+        each.add_upstream_node(data_gate)
+    model = trainer.outputs["model"]
+    scorer = ImpressionScorer(examples=data.examples, model=model, base=base, baseline=baseline.outputs["model"])
+    quality = QualityGate(impressions=scorer.outputs["impressions"], limits=model_limits)
+    stability = StabilityGate(
+        model=model,
+        base=base,
+        examples=data.examples,
+        schema=data.schema,
+        limits=model_limits,
+        panel_size=daily.panel_size,
+    )
+    blessing = _blessing_components(config, data, trainer, scorer, [quality, stability])
+    evaluation, _, pusher = blessing
+    record = RecordBlessed(
+        pushed=pusher.outputs["pushed_model"],
+        model=model,
+        model_run=trainer.outputs["model_run"],
+        base=base,
+        evaluation=evaluation.outputs["evaluation"],
+        data_report=data_gate.outputs["report"],
+        quality_report=quality.outputs["report"],
+        stability_report=stability.outputs["report"],
+        registry=daily.registry,
+        serving=config.serving,
+        lineage=json.dumps(
+            {
+                "window": {**dataclasses.asdict(daily.window), "dates": daily.window.dates},
+                "dataset": json.loads(config.dataset),
+                "digests": dataclasses.asdict(config.digests),
+            }
+        ),
+        keep=daily.keep,
+    )
+    return [last, data_gate, trainer, baseline, scorer, quality, stability, *blessing, record]
+
+
+def _trainer(run_fn: str, data: _Data, settings: Mapping[str, Any], **more: Any) -> BaseComponent:
+    return tfx.components.Trainer(
+        run_fn=run_fn,
+        examples=data.examples,
+        schema=data.schema,
+        transform_graph=data.transform.outputs["transform_graph"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["validation"]),
-        custom_config={"config": config.model},
+        custom_config=dict(settings),
+        **more,
     )
+
+
+def _blessing_components(
+    config: PipelineConfig, data: _Data, trainer: BaseComponent, scorer: BaseComponent, gates: Sequence[BaseComponent]
+) -> list[BaseComponent]:
+    """Evaluator, ServingCheck and the Pusher behind them and behind `gates`."""
     model = trainer.outputs["model"]
-    scorer = ImpressionScorer(examples=examples, model=model)
     evaluation = tfx.components.Evaluator(
         examples=scorer.outputs["impressions"],
         model=model,
@@ -109,7 +214,7 @@ def _model_components(
         module_path=evaluator.MODULE,
     )
     check = ServingCheck(
-        model=model, examples=examples, schema=schema, latency_seconds=config.thresholds.latency_seconds
+        model=model, examples=data.examples, schema=data.schema, latency_seconds=config.thresholds.latency_seconds
     )
     pusher = tfx.components.Pusher(
         model=model,
@@ -119,4 +224,10 @@ def _model_components(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.serving)
         ),
     )
-    return [transform, trainer, scorer, evaluation, check, pusher]
+    for gate in gates:
+        pusher.add_upstream_node(gate)
+    return [evaluation, check, pusher]
+
+
+def _json(settings: Any) -> str:
+    return json.dumps(dataclasses.asdict(settings), sort_keys=True)

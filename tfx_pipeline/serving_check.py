@@ -43,11 +43,10 @@ def check(model_dir: str, session_files: str, spec: FeatureSpec, latency_seconds
     Raises:
       ServingError: the export cannot be loaded or called, or its answer is no valid feed.
     """
-    records = tf.data.TFRecordDataset(tf.io.gfile.glob(session_files), compression_type="GZIP").take(_SESSIONS)
-    sessions = [tf.train.Example.FromString(record) for record in records.as_numpy_iterator()]
+    sessions = read_sessions(session_files)
     if not sessions:
         raise ServingError("there is no evaluation session to make a request of; give a log of more days or requests")
-    request = canned_request(sessions, spec)
+    request = canned_request(sessions[0], sessions, spec)
     answer, seconds = _rank(model_dir, request)
     check_answer(request, answer, spec.list_length)
     size = request["candidate_item_id"].shape[1]
@@ -73,17 +72,31 @@ def _rank(model_dir: str, request: Arrays) -> tuple[Arrays, float]:
     return {name: values.numpy()[0] for name, values in outputs.items()}, seconds
 
 
-def canned_request(sessions: Sequence[tf.train.Example], spec: FeatureSpec) -> dict[str, np.ndarray]:
-    """Inputs of the `rank` signature, batch 1, made of sessions as the module's docstring says."""
+def read_sessions(pattern: str, count: int = _SESSIONS) -> list[tf.train.Example]:
+    """The first sessions of gzipped files; which users they are of is chance."""
+    records = tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(pattern)), compression_type="GZIP").take(count)
+    return [tf.train.Example.FromString(record) for record in records.as_numpy_iterator()]
+
+
+def canned_request(
+    asking: tf.train.Example, offered: Sequence[tf.train.Example], spec: FeatureSpec
+) -> dict[str, np.ndarray]:
+    """Inputs of the `rank` signature, batch 1.
+
+    Args:
+      asking: a session: who asks, when, with what history and profile.
+      offered: sessions that displayed the candidates.
+      spec: of both.
+    """
     request: dict[str, np.ndarray] = {"epsilon": np.zeros(1, np.float32)}
     for name, (kind, rank) in spec.serving_inputs().items():
         if name not in spec.session:
             continue
-        values = _values(sessions[0], name, kind)
+        values = _values(asking, name, kind)
         if name == features.HISTORY + "tags":
             values = _joined(values, spec.max_tags)
         request[name] = np.array(values, kind.dtype).reshape([1] if rank == 1 else [1, -1])
-    rows = _displayed(sessions, spec)
+    rows = _displayed(offered, spec)
     for name, kind in spec.item.items():
         request[features.CANDIDATE + name] = np.array([[row[name] for row in rows]], kind.dtype)
     return request

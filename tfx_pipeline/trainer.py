@@ -4,13 +4,18 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from tfx import v1 as tfx
 from tfx.utils import io_utils
 
-from hrlrec_tf import export, runtime, training
+from hrlrec_tf import export, models, runtime
 from hrlrec_tf.config import Config
+from hrlrec_tf.settings import Sections
+from tfx_pipeline import blessed
+
+BASELINE = "lr"
 
 
 def run_fn(fn_args: tfx.components.FnArgs) -> None:
@@ -18,23 +23,32 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
 
     Args:
       fn_args: TFX's; `custom_config["config"]` is a `Config` as JSON, the export goes to `serving_model_dir`, the model
-        folder (see `hrlrec_tf.training`) to `model_run_dir`.
+        folder (see `hrlrec_tf.training`) to `model_run_dir`. With a `base_model` (of `blessed.LastBlessed`) training
+        goes on from it, with the settings of `custom_config["warm"]` changed.
     """
+    config = Config.from_json(fn_args.custom_config["config"])
+    base = os.path.dirname(fn_args.base_model) if fn_args.base_model else None
+    if base is None or not blessed.has_model(base):
+        return _train("hrl-rec", config, fn_args)
+    with tempfile.TemporaryDirectory() as scratch:
+        io_utils.copy_dir(os.path.join(base, blessed.MODEL), scratch)
+        _train("hrl-rec", config.override(fn_args.custom_config["warm"]), fn_args, warm_start=scratch)
+
+
+def run_baseline_fn(fn_args: tfx.components.FnArgs) -> None:
+    """Trains and exports logistic regression on the same sessions, for the gates to compare with."""
+    _train(BASELINE, models.settings(BASELINE), fn_args)
+
+
+def _train(model_name: str, config: Sections, fn_args: tfx.components.FnArgs, **more: Any) -> None:
     runtime.keep_freed_memory()
     schema = io_utils.SchemaReader().read(fn_args.schema_file)
     # Training works on local folders; artifacts may lie anywhere that TFX can copy from and to.
     with tempfile.TemporaryDirectory() as scratch:
         transform, model, saved_model = (os.path.join(scratch, name) for name in ("transform", "model", "export"))
         io_utils.copy_dir(fn_args.transform_graph_path, transform)
-        training.train(
-            Config.from_json(fn_args.custom_config["config"]),
-            schema,
-            transform,
-            _files(fn_args.train_files),
-            _files(fn_args.eval_files),
-            model,
-            progress=sys.stderr.isatty(),
-        )
+        files = (_files(fn_args.train_files), _files(fn_args.eval_files))
+        models.train(model_name, config, schema, transform, *files, model, progress=sys.stderr.isatty(), **more)
         export.export_saved_model(model, saved_model)
         io_utils.copy_dir(model, fn_args.model_run_dir)
         io_utils.copy_dir(saved_model, fn_args.serving_model_dir)

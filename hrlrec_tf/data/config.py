@@ -4,8 +4,10 @@ A log whose columns carry the standard names needs no file. Every key below is o
 """
 
 import dataclasses
+import datetime
 import importlib.resources
 import pathlib
+import zoneinfo
 from collections.abc import Mapping
 from typing import Literal
 
@@ -14,9 +16,11 @@ import yaml
 from hrlrec_tf import features
 from hrlrec_tf.data import parsing
 from hrlrec_tf.errors import ConfigError
-from hrlrec_tf.features import Kind
+from hrlrec_tf.features import IdRule, Kind
 
 FILE_NAME = "dataset.yaml"
+DATE = "{date}"
+LOG_VERSION = 1  # of the columns and their meaning, as `schemas/README.md` has them
 _DATASETS = importlib.resources.files("hrlrec_tf.data") / "datasets"
 
 KINDS: Mapping[str, Kind] = {
@@ -35,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
 }
 REQUIRED = ("user_id", "timestamp", "item_id", "channel", "clicks")
 LIST_COLUMNS = ("request_id", "position")
+VOCABULARIES = ("user_id", "item_id", "channel", "tags")  # and every optional column of text
 TYPES = {"string": Kind.STRING, "int": Kind.STRING, "float": Kind.FLOAT}
 
 
@@ -133,6 +138,7 @@ class Split:
       validation_fraction: share of the rows that are left.
       eval_from, validation_from: the cuts themselves (ms UTC), instead of the shares.
       train_from: older rows (ms UTC) are history only and in no split: a model is trained on the newest days alone.
+      until: rows from this time on (ms UTC) are in no split: their feedback may still be coming in.
     """
 
     eval_fraction: float = 0.2
@@ -140,6 +146,7 @@ class Split:
     eval_from: int | None = None
     validation_from: int | None = None
     train_from: int | None = None
+    until: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("eval_fraction", "validation_fraction"):
@@ -151,6 +158,62 @@ class Split:
             raise ConfigError("split.validation_from must be earlier than split.eval_from")
         if self.train_from is not None and self.validation_from is not None and self.train_from >= self.validation_from:
             raise ConfigError("split.train_from must be earlier than split.validation_from")
+        if self.until is not None and (self.eval_from is None or self.until <= self.eval_from):
+            raise ConfigError("split.until must be later than split.eval_from, and needs it")
+
+
+@dataclasses.dataclass(frozen=True)
+class Day:
+    """Where a day begins, for counts by day and for windows of days.
+
+    Attributes:
+      time_zone: IANA name; days of 23 and 25 hours are as that zone has them.
+      starts_at: local time, "HH:MM": with "04:00" the small hours belong to the day before.
+    """
+
+    time_zone: str = "UTC"
+    starts_at: str = "00:00"
+
+    def __post_init__(self) -> None:
+        try:
+            self.offset, self.zone  # noqa: B018 (both are read for their errors)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"day.starts_at must be like 04:00: got {self.starts_at!r}") from error
+        except (zoneinfo.ZoneInfoNotFoundError, OSError) as error:
+            raise ConfigError(
+                f"day.time_zone must be an IANA time zone such as Asia/Shanghai: got {self.time_zone!r}"
+            ) from error
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The time zone."""
+        return zoneinfo.ZoneInfo(self.time_zone)
+
+    @property
+    def offset(self) -> datetime.timedelta:
+        """How long after midnight, by the clock on the wall, a day begins."""
+        time = datetime.time.fromisoformat(self.starts_at)
+        return datetime.timedelta(hours=time.hour, minutes=time.minute)
+
+    def start(self, date: datetime.date) -> int:
+        """First ms UTC of a day."""
+        midnight = datetime.datetime.combine(date, datetime.time(), self.zone)
+        return round((midnight + self.offset).timestamp() * 1000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bots:
+    """Whose rows are rejected as no person's.
+
+    Attributes:
+      rows_per_day: more rows than that in one day, and the user's rows of that day are out.
+    """
+
+    rows_per_day: int
+
+    def __post_init__(self) -> None:
+        if self.rows_per_day < 1:
+            raise ConfigError(f"bots.rows_per_day must be at least 1: got {self.rows_per_day}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,12 +230,34 @@ class Masking:
 
 
 @dataclasses.dataclass(frozen=True)
+class KAnonymity:
+    """A cut on rare values of user features: fewer than `k` users share them, so they may tell who somebody is.
+
+    Attributes:
+      columns: names of categorical `user_*` columns.
+      k: users who must hold a value before the evaluation split for it to stay; others read as `features.RARE`.
+    """
+
+    columns: tuple[str, ...]
+    k: int = 20
+
+    def __post_init__(self) -> None:
+        for name in self.columns:
+            if not (name.startswith(features.USER_PREFIX) and features.optional_columns([name])):
+                raise ConfigError(f"columns: {name} is no feature of users; name user_* columns other than user_id")
+        if self.k < 2:
+            raise ConfigError(f"k must be at least 2: got {self.k}")
+
+
+@dataclasses.dataclass(frozen=True)
 class DatasetConfig:
     """Everything `prepare` needs to know about a log.
 
     Attributes:
       log: folder (or one file); relative to the YAML file.
-      files: which files of the folder are the log.
+      files: which files of the folder are the log; `{date}` in it stands for a day (2024-03-31), as in
+        `day={date}/*.parquet`.
+      dates: the days that are read, where `files` has `{date}`; without any, all.
       format: `parquet`, `csv` or `jsonl`, where the files' names do not tell.
       separator: of CSV columns; default tab for `.tsv`, else comma.
       typed_header: the CSV header reads `name:type`; what stands behind the colon is dropped.
@@ -190,10 +275,18 @@ class DatasetConfig:
         so that sessions carry m rows of history (for `network.window=sliding`).
       max_tags: K, tags kept per row.
       masking: columns to hash.
+      day: where a day begins.
+      deduplicate: reject rows that repeat user, time and item (and request, where the log has it) of another row, as
+        logs that deliver an event at least once hold them.
+      bots: rejects rows of users who see more in a day than a person does.
+      log_version: of the meaning of the columns; this release reads version 1.
+      k_anonymity: the cut on rare values of user features.
+      ids: how strings become ids, by `user_id`, `item_id`, `channel`, `tags` or an optional column of text.
     """
 
     log: str | None = None
     files: str = "**"
+    dates: tuple[str, ...] = ()
     format: Literal["parquet", "csv", "jsonl"] | None = None
     separator: str | None = None
     typed_header: bool = False
@@ -210,6 +303,12 @@ class DatasetConfig:
     window: Literal["fixed", "sliding"] = "fixed"
     max_tags: int = 8
     masking: Masking | None = None
+    day: Day = dataclasses.field(default_factory=Day)
+    deduplicate: bool = False
+    bots: Bots | None = None
+    log_version: int = LOG_VERSION
+    k_anonymity: KAnonymity | None = None
+    ids: Mapping[str, IdRule] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.columns:
@@ -218,6 +317,8 @@ class DatasetConfig:
                     f"columns.{name} is no standard column; known: {', '.join(KINDS)}, and optional columns that start "
                     "with user_, context_ or item_"
                 )
+        if self.dates and DATE not in self.files:
+            raise ConfigError(f"dates need {DATE} in `files`, for instance files: day={DATE}/*: got {self.files!r}")
         for name in ("list_length", "sequence_length", "max_tags"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1: got {getattr(self, name)}")
@@ -228,7 +329,13 @@ class DatasetConfig:
             )
         if self.feedback_delay_seconds < 0:
             raise ConfigError("feedback_delay_seconds must not be negative")
+        if self.log_version != LOG_VERSION:
+            raise ConfigError(
+                f"log_version is {self.log_version}, but this release reads version {LOG_VERSION}; map the columns to "
+                "it, or install the release that reads the log's version"
+            )
         self._check_masking()
+        self._check_ids()
 
     def _check_masking(self) -> None:
         masked = self.masking.columns if self.masking else ()
@@ -241,6 +348,28 @@ class DatasetConfig:
                 raise ConfigError(
                     f"masking.columns: {name} would show what is masked in {sources[self.source(name)]}; mask both"
                 )
+
+    def _check_ids(self) -> None:
+        for name, rule in self.ids.items():
+            if name not in VOCABULARIES and not features.optional_columns([name]):
+                raise ConfigError(
+                    f"ids.{name} is no feature of text; known: {', '.join(VOCABULARIES)}, and optional columns"
+                )
+            if name == "channel" and rule.kind == "hashed":
+                raise ConfigError(
+                    "ids.channel cannot be hashed, for rewards and reports name channels; give it oov_buckets"
+                )
+        for name in self.k_anonymity.columns if self.k_anonymity else ():
+            if self.ids.get(name, IdRule()).unknown > 1 or self.ids.get(name, IdRule()).kind == "hashed":
+                raise ConfigError(
+                    f"ids.{name} and k_anonymity contradict each other: rare values must share one id in training as "
+                    f"in serving; give {name} a vocabulary with oov_buckets: 1, or take it out of k_anonymity"
+                )
+
+    @property
+    def file_patterns(self) -> list[str]:
+        """Patterns of the log's files, relative to its folder."""
+        return [self.files.replace(DATE, date) for date in self.dates or ("*",)]
 
     @property
     def history_length(self) -> int:

@@ -47,9 +47,9 @@ class _Column:
 
 
 def split_of(timestamp: Ints, cuts: Cuts) -> Ints:
-    """The split of each row, as its place in SPLITS; -1 for a row that is older than all of them."""
+    """The split of each row, as its place in SPLITS; -1 for a row that is older or newer than all of them."""
     later = (timestamp >= cuts.validation_from).astype(np.int64) + (timestamp >= cuts.eval_from)
-    return later - (timestamp < cuts.train_from)
+    return np.where(timestamp < cuts.until, later - (timestamp < cuts.train_from), -1)
 
 
 class SessionEncoder:

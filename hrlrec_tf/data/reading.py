@@ -132,9 +132,10 @@ def _name(dataset: DatasetConfig, path: str) -> str:
 
 def _list_files(dataset: DatasetConfig) -> tuple[dict[LogFile, int], list[str]]:
     log, folder = dataset.log or "", _folder(dataset)
-    pattern = log if os.path.isfile(log) else FileSystems.join(log, dataset.files)
+    patterns = [log] if os.path.isfile(log) else [FileSystems.join(log, each) for each in dataset.file_patterns]
     try:
-        found = {each.path: each.size_in_bytes for each in FileSystems.match([pattern])[0].metadata_list}
+        matches = FileSystems.match(patterns)
+        found = {each.path: each.size_in_bytes for match in matches for each in match.metadata_list}
     except Exception as error:  # each file system has its own errors
         raise LogError(f"{log}: cannot be listed ({error}); check the path and the access to it") from error
     joined = {FileSystems.join(folder, join.file) for join in dataset.joins}

@@ -9,11 +9,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
-from hrlrec_tf.data import buckets, columns, item_counts, lists, tfrecord
+from hrlrec_tf.data import buckets, columns, days, item_counts, lists, tfrecord
 from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import DatasetConfig, ListRule
 from hrlrec_tf.data.examples import SPLITS, SessionEncoder
@@ -26,6 +27,8 @@ from hrlrec_tf.features import FeatureSpec
 
 SHARED = "request_with_two_users"
 REPEATED = "duplicate_position"
+DUPLICATE = "duplicate_row"
+BOT = "too_many_rows_in_a_day"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,7 @@ class BucketResult:
       users, lists, cut_lists: counts.
       items: distinct hashes of item ids.
       first, last: timestamps.
+      days: see `days.profile`; None without rows.
       fault: why the bucket could not be written; the rest is void then.
     """
 
@@ -79,6 +83,7 @@ class BucketResult:
     items: npt.NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
     first: int | None = None
     last: int | None = None
+    days: pd.DataFrame | None = None
     fault: str | None = None
 
 
@@ -147,6 +152,7 @@ class MakeSessions(beam.DoFn):
             items=np.unique(buckets.hashes(pc.unique(table["item_id"]))),
             first=int(times.min()),
             last=int(times.max()),
+            days=days.profile(table, plan.dataset.day),
         )
 
     def _with_item_counts(self, table: pa.Table, displayed: Lists, delay_ms: int) -> pa.Table:
@@ -163,20 +169,47 @@ class MakeSessions(beam.DoFn):
         return table
 
     def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, Counter[str]]:
-        """Drops rows that only other rows prove wrong: shared requests and repeated positions."""
-        if "request_id" not in table.column_names:
-            return table, Counter()
-        shared = columns.mask(pc.is_in(table["request_id"], value_set=self._shared))
-        repeated = np.zeros(len(table), bool)
-        if "position" in table.column_names:
-            own = np.flatnonzero(~shared)
+        """Drops rows that only other rows prove wrong; the first rule that a row breaks is its reason."""
+        reasons: dict[str, npt.NDArray[np.bool_]] = {}
+        kept = np.ones(len(table), bool)
+        for reason, find in ((DUPLICATE, self._duplicates), (BOT, self._bots), (SHARED, self._shared_requests)):
+            reasons[reason] = kept & find(table)
+            kept &= ~reasons[reason]
+        reasons[REPEATED] = np.zeros(len(table), bool)
+        if {"request_id", "position"} <= set(table.column_names):
+            own = np.flatnonzero(kept)
             requests = lists.encode(table["request_id"]).codes
-            repeated[own] = lists.repeated_positions(requests[own], table["position"].to_numpy()[own])
-        out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
-        with contextlib.closing(RejectedWriter(out)) as writer:
-            writer.write(self._rejections(table, {SHARED: shared, REPEATED: repeated}))
-        counts = Counter({SHARED: int(shared.sum()), REPEATED: int(repeated.sum())})
-        return table.filter(pa.array(~(shared | repeated))), +counts
+            reasons[REPEATED][own] = lists.repeated_positions(requests[own], table["position"].to_numpy()[own])
+        counts = +Counter({reason: int(where.sum()) for reason, where in reasons.items()})
+        if "request_id" in table.column_names or counts:
+            out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
+            with contextlib.closing(RejectedWriter(out)) as writer:
+                writer.write(self._rejections(table, reasons))
+        return table.filter(pa.array(kept & ~reasons[REPEATED])), counts
+
+    def _duplicates(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """Rows that repeat an earlier row's user, time and item (and request), if the dataset asks for it."""
+        if not self._plan.dataset.deduplicate:
+            return np.zeros(len(table), bool)
+        keys = [name for name in ("user_id", "timestamp", "item_id", "request_id") if name in table.column_names]
+        return table.select(keys).to_pandas().duplicated().to_numpy()
+
+    def _bots(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """Rows of users on days on which they have more rows than a person has, if the dataset says how many."""
+        bots = self._plan.dataset.bots
+        if bots is None:
+            return np.zeros(len(table), bool)
+        times = columns.flat(table["timestamp"]).to_numpy()
+        owners = pd.DataFrame(
+            {"user": lists.encode(table["user_id"]).codes, "day": days.dates(times, self._plan.dataset.day)}
+        )
+        return (owners.groupby(["user", "day"])["day"].transform("size") > bots.rows_per_day).to_numpy()
+
+    def _shared_requests(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """Rows of requests that two users share."""
+        if "request_id" not in table.column_names:
+            return np.zeros(len(table), bool)
+        return columns.mask(pc.is_in(table["request_id"], value_set=self._shared))
 
     def _rejections(self, table: pa.Table, reasons: dict[str, npt.NDArray[np.bool_]]) -> Iterable[dict[str, Any]]:
         for reason, where in reasons.items():

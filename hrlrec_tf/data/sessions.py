@@ -10,7 +10,7 @@ import dataclasses
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -19,14 +19,14 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from hrlrec_tf import features
-from hrlrec_tf.data import buckets, item_counts, masking, progress, read_stage, reading, session_stage, timecut
-from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data import buckets, days, item_counts, masking, progress, read_stage, reading, session_stage, timecut
+from hrlrec_tf.data.config import VOCABULARIES, DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
 from hrlrec_tf.data.session_stage import BucketResult, MakeSessions, SessionPlan
 from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
-from hrlrec_tf.features import FeatureSpec
+from hrlrec_tf.features import FeatureSpec, IdRule, Kind
 
 # What DirectRunner stood for before it began to try a runner that it would have to download.
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -139,9 +139,13 @@ def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
     """The features of a log's sessions.
 
     Raises:
-      ConfigError: `item_counts` would overwrite a column of the log.
+      ConfigError: `item_counts` would overwrite a column of the log, or `ids` or `k_anonymity` name a column that the
+        log lacks or that holds numbers.
     """
     optional = dict(layout.optional)
+    _check_texts("ids", set(dataset.ids) - set(VOCABULARIES), optional)
+    if dataset.k_anonymity is not None:
+        _check_texts("k_anonymity.columns", dataset.k_anonymity.columns, optional)
     if dataset.item_counts is not None:
         for name in features.ITEM_COUNTS:
             if name in optional:
@@ -149,7 +153,18 @@ def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
                     f"item_counts makes {name}, which the log has; rename the log's or leave item_counts out"
                 )
         optional |= features.ITEM_COUNTS
-    return FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, optional)
+    ids = {name: rule for name, rule in sorted(dataset.ids.items()) if rule != IdRule()}
+    return FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, optional, ids)
+
+
+def _check_texts(key: str, names: Iterable[str], optional: Mapping[str, Kind]) -> None:
+    for name in names:
+        if name not in optional:
+            raise ConfigError(f"{key} names {name}, which the log does not have; take it out of dataset.yaml")
+        if optional[name] is not Kind.STRING:
+            raise ConfigError(
+                f"{key} names {name}, which holds numbers; give it `type: string` under `columns:` of dataset.yaml"
+            )
 
 
 def pipeline_options(beam_args: Sequence[str], rows: int = 0) -> PipelineOptions:
@@ -242,6 +257,7 @@ def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequen
         "lists_cut_at_length": sum(bucket.cut_lists for bucket in made),
         "tags_dropped": sum(unit.tags_dropped for unit in units),
         "users": sum(bucket.users for bucket in made),
+        "days": days.summarise(bucket.days for bucket in made if bucket.days is not None),
         "items": len(np.unique(np.concatenate([bucket.items for bucket in made]))),
         "channels": {
             channel: {split: channels[split, channel] for split in SPLITS}

@@ -29,11 +29,15 @@ class Histogram:
 
 @dataclasses.dataclass(frozen=True)
 class Cuts:
-    """First timestamps (ms UTC) of the validation, the evaluation and the training split; older rows are history."""
+    """First timestamps (ms UTC) of the validation, the evaluation and the training split, and of what is in none.
+
+    Rows before `train_from` are history, rows from `until` on are not looked at yet.
+    """
 
     validation_from: int
     eval_from: int
     train_from: int = 0
+    until: int = np.iinfo(np.int64).max
 
 
 def histogram(timestamps: npt.NDArray[np.int64]) -> Histogram:
@@ -70,7 +74,8 @@ def cut(times: Histogram, split: Split) -> Cuts:
     """
     train_from = split.train_from or 0
     if split.eval_from is not None and split.validation_from is not None:
-        return Cuts(split.validation_from, split.eval_from, train_from)
+        until = Cuts.until if split.until is None else split.until
+        return Cuts(split.validation_from, split.eval_from, train_from, until)
     if not len(times.bins) or times.bins[-1] << times.shift < train_from:
         raise ConfigError(f"split.train_from is {train_from}, later than every row of the log; choose an earlier time")
     newest_first = times.counts[::-1][(times.bins[::-1] << times.shift) >= train_from].cumsum()

@@ -142,7 +142,7 @@ def _check(files: Mapping[str, Sequence[Path]], base: str, references: Sequence[
 def _check_probabilities(path: str, metric: str) -> None:
     if metric in PROBABILITY_METRICS and not predictions.read_is_probability(path):
         raise DataError(
-            f"{path} holds predictions that only order rows (losses.ctr=0), so they have no {metric}; compare by auc"
+            f"{path} holds predictions that only order rows (no click loss), so they have no {metric}; compare by auc"
         )
 
 

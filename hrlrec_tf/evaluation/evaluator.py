@@ -25,7 +25,7 @@ from hrlrec_tf.evaluation.figures import Evaluation, Figures
 from hrlrec_tf.evaluation.options import Options
 from hrlrec_tf.evaluation.store import Part, Store
 
-NOT_PROBABILITIES = "predictions only order rows and are no probabilities (losses.ctr=0)"
+NOT_PROBABILITIES = "predictions only order rows and are no probabilities (no click loss)"
 _OUTSIDE = "predictions are outside [0, 1], so they are no probabilities"
 _REPLICATE_BYTES = 1 << 28  # counts of replicates, over all models and slices
 _FEWEST_BINS = 64

@@ -105,7 +105,7 @@ def click_metrics(rows: pd.DataFrame, probability: bool = True) -> Mapping[str, 
 
     Args:
       rows: columns user_id, channel, position, label (0 or 1), prediction; see `scoring.score_sessions`.
-      probability: whether predictions are probabilities; if not (`losses.ctr=0`), log loss and calibration are NaN.
+      probability: whether predictions are probabilities; if not (no click loss), log loss and calibration are NaN.
 
     Returns:
       auc, gauc, log_loss, calibration (predicted over actual clicks), click_rate, rows, auc_by_channel,

@@ -21,13 +21,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results; exhibits may share it")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 of every row (default 5)")
-    parser.add_argument("--preset", default="best", choices=("paper", "best"), help="of HRL-Rec")
+    parser.add_argument(
+        "--preset", choices=("paper", "best"), help="table2, table4, fig3: of HRL-Rec (default best, as online)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of HRL-Rec in all rows; repeatable"
     )
     parser.add_argument("--history", action="store_true", help="table2: baselines get pooled as-of history too")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs side by side (default: as cores and memory allow)")
-    parser.add_argument("--replicates", type=int, metavar="N", help="of the bootstrap over users")
+    parser.add_argument("--replicates", type=int, metavar="N", help="of the bootstrap over users (all but fig4)")
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -59,9 +61,11 @@ def _offline(args: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _online(args: argparse.Namespace) -> Mapping[str, Any]:
-    for option in ("data", "history"):
+    for option in ("data", "history", "preset"):
         if getattr(args, option):
             raise ConfigError(f"{args.exhibit} runs in the simulator: leave --{option} out")
+    if args.replicates and args.exhibit == "fig4":
+        raise ConfigError("fig4 compares versions on one panel, without a bootstrap: leave --replicates out")
 
     from hrlrec_tf.evaluation import ab_test
     from hrlrec_tf.experiments import cells, fig4, fig4_page, fig4_text, table3, table3_page, table3_text
@@ -96,12 +100,13 @@ def _exhibit(args: argparse.Namespace, sessions: Any) -> Any:
     from hrlrec_tf.data import schema
     from hrlrec_tf.experiments import fig3, table2, table4
 
+    preset = args.preset or "best"
     if args.exhibit == "table2":
-        return table2.exhibit(args.preset, args.set, args.history)
+        return table2.exhibit(preset, args.set, args.history)
     if args.exhibit == "table4":
-        return table4.exhibit(args.preset, args.set)
+        return table4.exhibit(preset, args.set)
     spec = schema.from_schema(schema.read(str(sessions.folder / "schema.pbtxt")))
-    return fig3.exhibit(args.preset, spec, args.set)
+    return fig3.exhibit(preset, spec, args.set)
 
 
 VERB = Verb(

@@ -6,12 +6,15 @@ Recomputed for every position from what was placed above it, never from the curr
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from hrlrec_tf.networks.checks import check_size
 from hrlrec_tf.networks.embeddings import SessionEmbedding
 from hrlrec_tf.precision import at_least_float32
 
+_PER_CHANNEL, _OVERALL = 4, 3  # numbers that are said of each channel, and of all together
 _PRIOR_IMPRESSIONS, _PRIOR_CLICKS = 5.0, 0.5  # smooths a rate over few impressions
 
 
@@ -98,6 +101,17 @@ class CumulativePath(tf.keras.layers.Layer):
         for tags in (profile.shown_tags, profile.clicked_tags):
             parts.append(tf.repeat(tags[:, tf.newaxis], positions, axis=1))
         return self.dense(tf.concat([tf.cast(part, self.compute_dtype) for part in parts], axis=-1))
+
+    def channel_rows(self, channels: int, constrained: bool) -> npt.NDArray[np.int64]:
+        """Rows of the kernel that see a channel's own number: [blocks, channels]; see `call` for the order of parts.
+
+        Args:
+          channels: number of channel ids. constrained: whether `call` is given a constraint.
+        """
+        starts = [block * channels for block in range(_PER_CHANNEL)]
+        if constrained:
+            starts.append(_PER_CHANNEL * channels + _OVERALL + 2 * self.dim + _PER_CHANNEL)
+        return np.add.outer(starts, np.arange(channels))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim, "activation": self.activation}

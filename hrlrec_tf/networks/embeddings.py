@@ -116,6 +116,12 @@ class SessionEmbedding(tf.keras.layers.Layer):
     def _tower(self, name: str, sizes: Mapping[str, int], numeric: tuple[str, ...] = ()) -> FeatureTower:
         return FeatureTower(sizes, numeric, self.dim, dtype=self.dtype_policy, name=name)
 
+    @property
+    def vocabulary_tables(self) -> dict[str, tf.Variable]:
+        """Vocabulary -> the table with one row per id, of those that are embedded; [ids, D], once it is built."""
+        towers = [tower for tower in (self.items, self.users, self.request_contexts) if tower is not None]
+        return {name: table.embeddings for tower in towers for name, table in tower.tables.items()}
+
     def profile(self, batch: Batch) -> tf.Tensor:
         """Field (a), the user's long-term profile: [B, D]; zeros in a log without any user feature."""
         if self.users is None:

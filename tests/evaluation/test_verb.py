@@ -54,7 +54,7 @@ def test_a_model_scored_by_q(model_dir, prepared, tmp_path, capsys, monkeypatch,
     result = tiny.run_verb(EVALUATE, words)
     assert math.isnan(result["log_loss"]) and result["calibration_curve"] == [] and not result["probability"]
     printed = capsys.readouterr().out
-    assert "log_loss          - (predictions only order rows and are no probabilities (losses.ctr=0))" in printed
+    assert "log_loss          - (predictions only order rows and are no probabilities (no click loss))" in printed
     assert not predictions.read_is_probability(tmp_path / "q-0.parquet")
 
 

@@ -6,14 +6,20 @@ import pipeline_fakes as fakes
 import pytest
 from tfx.dsl.compiler import compiler
 
-from tfx_pipeline.configs import Digests, Thresholds
+from tfx_pipeline.configs import Daily, Digests, Thresholds
+from tfx_pipeline.data_faults import DataLimits
 from tfx_pipeline.pipeline import DIGEST, READS, create_pipeline
+from tfx_pipeline.window import Window
 
 DATA = {"SessionExampleGen", "StatisticsGen"}
 VALIDATION = {"ImportSchemaGen", "ExampleValidator", "AnomalyGate", "Transform"}
 MODEL = {"Trainer", "ImpressionScorer"}
 JUDGEMENT = {"Evaluator", "ServingCheck", "Pusher"}
 ALL = DATA | VALIDATION | MODEL | JUDGEMENT
+GATES = {"QualityGate", "StabilityGate"}
+DAILY = ALL | GATES | {"LastBlessed", "DataGate", "BaselineTrainer", "RecordBlessed"}
+
+SERIES = Daily(Window("2024-03-31"), "/blessed")
 
 
 def nodes(config):
@@ -27,7 +33,8 @@ def digests(config):
 
 
 def test_the_nodes():
-    assert set(nodes(fakes.pipeline_config())) == set(READS) == ALL
+    assert set(nodes(fakes.pipeline_config())) == ALL
+    assert set(nodes(fakes.pipeline_config(daily=SERIES))) == set(READS) == DAILY
 
 
 def test_every_node_carries_a_digest():
@@ -53,20 +60,43 @@ def test_an_edit_changes_the_digests_of_what_depends_on_it(change, rerun):
     assert {name for name in before if before[name] != after[name]} == rerun
 
 
-def test_whatever_reads_a_node_depends_on_all_that_the_node_depends_on():
-    for name, node in nodes(fakes.pipeline_config()).items():
-        for upstream in node.upstream_nodes:
-            assert set(READS[upstream]) <= set(READS[name]), (upstream, name)
+@pytest.mark.parametrize(
+    ("change", "rerun"),
+    [
+        ({"newest": 7}, DAILY - DATA - VALIDATION - {"BaselineTrainer"}),
+        (
+            {"data": DataLimits(hours=1.0)},
+            GATES | JUDGEMENT - {"Evaluator", "ServingCheck"} | {"DataGate", "RecordBlessed"},
+        ),
+        ({"keep": 3}, GATES | JUDGEMENT - {"Evaluator", "ServingCheck"} | {"DataGate", "RecordBlessed"}),
+    ],
+    ids=["a newer base", "limits", "retention"],
+)
+def test_an_edit_of_a_daily_run_changes_what_depends_on_it(change, rerun):
+    before, after = (
+        digests(fakes.pipeline_config(daily=daily)) for daily in (SERIES, dataclasses.replace(SERIES, **change))
+    )
+    assert {name for name in before if before[name] != after[name]} == rerun
+
+
+@pytest.mark.parametrize("daily", [None, SERIES], ids=["alone", "daily"])
+def test_whatever_reads_a_node_depends_on_all_that_the_node_depends_on(daily):
+    for name, node in nodes(fakes.pipeline_config(daily=daily)).items():
+        for read in {
+            channel.producer_node_query.id for given in node.inputs.inputs.values() for channel in given.channels
+        }:
+            assert set(READS[read]) <= set(READS[name]), (read, name)
 
 
 def test_nothing_is_trained_before_the_anomaly_gate():
-    upstream = {name: set(node.upstream_nodes) for name, node in nodes(fakes.pipeline_config()).items()}
+    upstream = {name: set(node.upstream_nodes) for name, node in nodes(fakes.pipeline_config(daily=SERIES)).items()}
 
     def ancestors(name):
         return upstream[name].union(*map(ancestors, upstream[name]))
 
     assert all("AnomalyGate" in ancestors(name) for name in {"Transform"} | MODEL | JUDGEMENT)
-    assert {"Evaluator", "ServingCheck"} <= upstream["Pusher"]
+    assert all("DataGate" in ancestors(name) for name in {"Trainer", "BaselineTrainer"} | GATES | JUDGEMENT)
+    assert {"Evaluator", "ServingCheck"} | GATES <= upstream["Pusher"] <= ancestors("RecordBlessed")
 
 
 def test_equal_configurations_give_equal_pipelines():

@@ -12,9 +12,8 @@ from tfx_pipeline.serving_check import ServingError
 
 @pytest.fixture
 def request_():
-    return serving_check.canned_request(
-        [session("u", ("a", "b")), session("v", ("b", "c")), session("w", ("d", ""))], SPEC
-    )
+    sessions = [session("u", ("a", "b")), session("v", ("b", "c")), session("w", ("d", ""))]
+    return serving_check.canned_request(sessions[0], sessions, SPEC)
 
 
 def answer(items=(b"a", b"b"), channels=(b"news", b"video"), probability=(0.25, 0.5), q=(1.0, 2.0)):

@@ -1,0 +1,249 @@
+"""A model goes on with sessions of values that it has never seen: nothing learnt is lost, everything new is learnt."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import sessions
+import tensorflow as tf
+import tiny
+
+from hrlrec_tf import export, training, verbs
+from hrlrec_tf.agents.builder import HRL_REC, build_agent
+from hrlrec_tf.baselines.rl.designs import DESIGNS
+from hrlrec_tf.config import Config
+from hrlrec_tf.data import schema, transform, vocabulary_join
+from hrlrec_tf.data.input import SessionReader
+from hrlrec_tf.errors import DataError
+from hrlrec_tf.features import FeatureSpec, IdRule
+from hrlrec_tf.growth import Growth
+from hrlrec_tf.warm_start import WarmStart
+from hrlrec_tf.warmup import canned_inputs
+
+SETTINGS = (*tiny.TRAINED, "training.epochs=1", "network.user_id=true")
+NEW = {"item_id": "item_new", "channel": "shop", "tags": "tag_new", "user_id": "user_new"}
+
+
+def tomorrow(folder: pathlib.Path) -> pathlib.Path:
+    """Sessions in which every second list shows, of a new channel, one new item, which is always clicked."""
+    rng = np.random.default_rng(11)
+    for split, count in {"train": 40, "validation": 10, "eval": 10}.items():
+        made = []
+        for number in range(count):
+            session = sessions.random_session(rng, rows=4)
+            if number % 2:
+                session["item_id"][1], session["channel"][1], session["tags"][2] = (
+                    NEW["item_id"],
+                    NEW["channel"],
+                    NEW["tags"],
+                )
+                session["user_id"] = [NEW["user_id"]]
+                session["profile_channel"] = ["news", NEW["channel"]]
+            session["clicks"] = [int(item == NEW["item_id"]) for item in session["item_id"]]
+            made.append(sessions.to_example(session))
+        sessions.write(folder / split / "sessions-0.tfrecord.gz", made)
+    log = schema.to_schema(sessions.SPEC)
+    schema.write(log, folder / "schema.pbtxt")
+    (folder / "summary.json").write_text("{}")
+    transform.fit(str(folder / "train" / "*"), log, str(folder / "transform"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(prepared, tmp_path_factory) -> pathlib.Path:
+    """A model of yesterday, with embedded users."""
+    out = tmp_path_factory.mktemp("base") / "model"
+    tiny.run_verb(verbs.TRAIN, f"--data={prepared} --out={out} --preset=paper", *(f"--set={each}" for each in SETTINGS))
+    return out
+
+
+@pytest.fixture(scope="module")
+def new_day(tmp_path_factory) -> pathlib.Path:
+    return tomorrow(tmp_path_factory.mktemp("tomorrow"))
+
+
+class Grown(NamedTuple):
+    """Yesterday's agent and tomorrow's, before it is trained."""
+
+    old: Any
+    old_reader: SessionReader
+    new: Any
+    reader: SessionReader
+    counts: Mapping[str, Mapping[str, int]]
+
+
+@pytest.fixture(scope="module")
+def grown(base, new_day, tmp_path_factory) -> Grown:
+    joined = tmp_path_factory.mktemp("joined") / "transform"
+    vocabulary_join.join(str(base / "transform"), str(new_day / "transform"), sessions.SPEC, joined)
+    log = schema.read(base / "schema.pbtxt")
+    old_reader, reader = (SessionReader(log, str(each)) for each in (base / "transform", joined))
+    config = Config().override([*SETTINGS])
+    agents = [build_agent(config, each) for each in (old_reader, reader)]
+    WarmStart(str(base), config, old_reader).take_over(agents[0], HRL_REC)
+    start = WarmStart(str(base), config, reader)
+    start.take_over(agents[1], HRL_REC)
+    return Grown(agents[0], old_reader, agents[1], reader, start.counts(agents[1].model))
+
+
+def test_nothing_learnt_is_lost(grown):
+    """Predictions on sessions of old values are what they were, by online and target networks."""
+    before, after = (tiny.random_batch(reader, 24, seed=5) for reader in (grown.old_reader, grown.reader))
+    for old, new in ((grown.old.model, grown.new.model), (grown.old.target, grown.new.target)):
+        theirs, ours = old(before), new(after)
+        assert set(ours) == {"click_probability", "q_channel", "q_item"}
+        for name, values in theirs.items():
+            np.testing.assert_allclose(ours[name], values, atol=1e-6, err_msg=name)
+
+
+def test_every_row_follows_its_value(grown):
+    old, new = (agent.model.embedding.vocabulary_tables for agent in (grown.old, grown.new))
+    assert set(new) == {"item_id", "channel", "tags", "user_id", "user_age_band", "context_device", "item_author"}
+    for name, table in new.items():
+        known, values = grown.old_reader.vocabulary(name), grown.reader.vocabulary(name)
+        assert table.shape[0] == len(values) + 2 and values != known or name not in NEW
+        for value in values:
+            theirs = known.index(value) + 1 if value in known else len(known) + 1
+            np.testing.assert_array_equal(table[values.index(value) + 1], old[name][theirs])
+
+
+def test_moments_follow_and_new_ones_start_at_zero(grown):
+    agents = (grown.old, grown.new)
+    assert int(grown.new.train_step_counter) == int(grown.old.train_step_counter) > 0
+    theirs, ours = ({v.name: v.numpy() for v in agent.optimizer.variables} for agent in agents)
+    assert len(theirs) == len(ours)
+    for moment in ("m", "v"):
+        old, new = (
+            next(v for name, v in each.items() if f"/{moment}/" in name and "items/item_id" in name)
+            for each in (theirs, ours)
+        )
+        known, values = grown.old_reader.vocabulary("item_id"), grown.reader.vocabulary("item_id")
+        for value in values:
+            expected = old[known.index(value) + 1] if value in known else np.zeros(8)
+            np.testing.assert_array_equal(new[values.index(value) + 1], expected)
+        assert np.abs(old[1:-1]).max() > 0
+
+
+def test_the_counts_say_what_happened(grown):
+    news = {name: each for name, each in grown.counts.items() if each["added"]}
+    assert {name: news[name]["added"] for name in news} == dict.fromkeys(NEW, 1)
+    assert all(each["left_out"] == 0 for each in grown.counts.values())
+    assert grown.counts["channel"] == {"kept": 3, "added": 1, "left_out": 0}
+
+
+class TestTheNextDay:
+    """One day of training through the command line, and all that hangs on channels behind it."""
+
+    @pytest.fixture(scope="class")
+    def learnt(self, base, new_day, tmp_path_factory) -> tuple[pathlib.Path, Mapping[str, Any], str]:
+        out = tmp_path_factory.mktemp("learnt") / "model"
+        settings = [*SETTINGS, "training.epochs=6", 'rewards.channel_weights={"shop": [1.0, 0.1, 0.1, 0.1]}']
+        words = f"--data={new_day} --out={out} --preset=paper --warm-start={base}"
+        result = tiny.run_verb(verbs.TRAIN, words, *(f"--set={each}" for each in settings))
+        return out, result, words
+
+    def test_it_says_how_many_values_got_rows(self, learnt, grown):
+        assert learnt[1]["growth"] == grown.counts
+
+    def test_a_new_item_and_a_new_channel_are_learnt(self, learnt, grown):
+        network, reader, _ = training.load(str(learnt[0]))
+        for name in ("item_id", "channel"):
+            place = reader.vocabulary(name).index(NEW[name]) + 1
+            table, start = (each.embedding.vocabulary_tables[name] for each in (network, grown.new.model))
+            assert np.abs(table[place] - start[place]).max() > 0.01  # of its own: no longer that of unknown values
+        session = sessions.random_session(np.random.default_rng(3), rows=4)
+        session["item_id"][1], session["channel"][1] = NEW["item_id"], NEW["channel"]
+        said = [
+            float(model(tiny.read(of, session))["click_probability"][0, 1])
+            for model, of in ((grown.new.model, grown.reader), (network, reader))
+        ]
+        assert said[1] > said[0] + 0.1
+
+    def test_the_panel_shows_the_new_channel(self, learnt):
+        records = (learnt[0] / "metrics.jsonl").read_text()
+        assert '"channel_share/shop"' in records
+
+    def test_it_exports_and_ranks(self, learnt, tmp_path):
+        export.export_saved_model(str(learnt[0]), str(tmp_path / "1"))
+        _, reader, _ = training.load(str(learnt[0]))
+        served = tf.saved_model.load(str(tmp_path / "1")).signatures["rank"]
+        inputs = canned_inputs(reader)
+        inputs["candidate_channel"][:] = NEW["channel"]
+        ranked = served(**{name: tf.constant(values) for name, values in inputs.items()})
+        assert set(ranked["channel"].numpy().ravel()) == {b"shop"} and (ranked["click_probability"] > 0).numpy().all()
+
+
+@pytest.mark.parametrize("model", ["dqn-gru", "double-dueling-dqn", "ddpg"])
+def test_the_competitors_grow_too(model, base, grown, tmp_path):
+    """Networks of one level, without the channel constraint: what both sizes have in common says the same."""
+    config = Config().override([*SETTINGS])
+    old, new = (build_agent(config, reader, DESIGNS[model]) for reader in (grown.old_reader, grown.reader))
+    Growth(grown.old_reader, grown.reader, 0).carry_over(old, new)
+    before, after = (tiny.random_batch(reader, 8, seed=2) for reader in (grown.old_reader, grown.reader))
+    np.testing.assert_allclose(new.model(after)["q_item"], old.model(before)["q_item"], atol=1e-6)
+
+
+class FakeReader:
+    """As much of a reader as `Growth` asks for."""
+
+    def __init__(self, items: list[str], rule: IdRule | None = None, own: int | None = None) -> None:
+        self.spec = FeatureSpec(ids={} if rule is None else {"item_id": rule})
+        self.items = items
+        self.sizes = {"item_id": self.spec.id_rule("item_id").size(len(items) if own is None else own)}
+
+    def vocabulary(self, _: str) -> list[str]:
+        return self.items
+
+    def sizes_for(self, _: int) -> dict[str, int]:
+        return self.sizes
+
+
+class TestRows:
+    def test_other_orders_and_vanished_values(self):
+        rows = Growth(FakeReader(["a", "b", "c"]), FakeReader(["c", "d", "a"]), 0).rows["item_id"]
+        assert rows.source.tolist() == [0, 3, 4, 1, 4] and rows.new.tolist() == [False, False, True, False, False]
+        assert rows.counts(1) == {"kept": 2, "added": 1, "left_out": 1}
+
+    def test_several_ids_of_unknown_values(self):
+        rule = IdRule(oov_buckets=3)
+        rows = Growth(FakeReader(["a"], rule), FakeReader(["a", "b"], rule), 0).rows["item_id"]
+        bucket = int(tf.strings.to_hash_bucket_fast("b", 3))
+        assert rows.source.tolist() == [0, 1, 2 + bucket, 2, 3, 4]
+
+    def test_rare_items_come_from_the_row_they_shared(self):
+        rows = Growth(FakeReader(["a", "rare"], own=1), FakeReader(["rare", "a", "c"], own=2), 5).rows["item_id"]
+        assert rows.source.tolist() == [0, 2, 1, 2] and rows.counts(1) == {"kept": 1, "added": 1, "left_out": 0}
+
+    def test_hashed_ids_never_move(self):
+        rule = IdRule("hashed", buckets=4)
+        growth = Growth(FakeReader([], rule), FakeReader([], rule), 0)
+        assert growth.rows["item_id"].source.tolist() == [0, 1, 2, 3, 4] and not growth.needed
+
+
+def test_dropping_what_vanished(base, new_day, tmp_path):
+    vocabulary_join.join(
+        str(base / "transform"), str(new_day / "transform"), sessions.SPEC, tmp_path / "transform", keep=False
+    )
+    log = schema.read(base / "schema.pbtxt")
+    made, new = (SessionReader(log, str(each)) for each in (tmp_path / "transform", new_day / "transform"))
+    for name in new.sizes:
+        assert sorted(made.vocabulary(name)) == sorted(new.vocabulary(name))
+
+
+def test_items_stay_in_order_of_their_larger_number_of_impressions(base, new_day, grown):
+    counts: dict[str, int] = {}
+    for folder in (base, new_day):
+        for line in (folder / "transform/transform_fn/assets/item_impressions").read_text().splitlines():
+            count, item = line.split(" ", 1)
+            counts[item] = max(counts.get(item, 0), int(count))
+    values = grown.reader.vocabulary("item_id")
+    assert [counts[item] for item in values] == sorted(counts.values(), reverse=True)
+    assert grown.reader.sizes_for(8)["item_id"] == sum(count >= 8 for count in counts.values()) + 2
+
+
+def test_other_rules_of_ids_are_refused(base):
+    spec = FeatureSpec(ids={"item_id": IdRule(oov_buckets=9)})
+    with pytest.raises(DataError, match="1 ids for unknown values of item_id .* these sessions 9"):
+        vocabulary_join.check_rules("yesterday", FeatureSpec(), spec)

@@ -1,0 +1,82 @@
+"""The registry of blessed models: recorded once, whole, and brought into the next run."""
+
+import json
+import pathlib
+
+import pytest
+from tfx import v1 as tfx
+
+from tfx_pipeline import blessed, dag
+from tfx_pipeline.blessed import LastBlessed
+from tfx_pipeline.reports import GateError
+
+
+@pytest.fixture
+def registry(tmp_path):
+    for name in ("model/checkpoints", "export"):
+        (tmp_path / "made" / name).mkdir(parents=True)
+        (tmp_path / "made" / name / "file").write_text(name)
+    (tmp_path / "made" / "panel").write_bytes(b"requests")
+    return str(tmp_path / "registry")
+
+
+def record(registry, version, **card):
+    made = pathlib.Path(registry).parent / "made"
+    parts = {
+        blessed.MODEL: str(made / "model"),
+        blessed.EXPORT: str(made / "export"),
+        blessed.PANEL: str(made / "panel"),
+    }
+    texts = {blessed.CARD: json.dumps({"version": version, **card}), blessed.CARD_TEXT: "# card"}
+    return pathlib.Path(blessed.record(registry, version, parts, texts))
+
+
+def run(folder, registry, first=0):
+    last = LastBlessed(registry=registry, first=first)
+    pipeline = tfx.dsl.Pipeline("last", str(folder / "root"), components=[last])
+    return pathlib.Path(dag.run_dag(pipeline, str(folder / "metadata.sqlite"))["LastBlessed"].outputs["base"])
+
+
+def test_a_version_is_recorded_whole_and_once(registry):
+    folder = record(registry, 12, auc=0.7)
+    assert (folder / "model" / "checkpoints" / "file").read_text() == "model/checkpoints"
+    assert (folder / blessed.PANEL).read_bytes() == b"requests" and (folder / blessed.CARD_TEXT).exists()
+    record(registry, 12, auc=0.1)
+    assert blessed.card(registry, 12) == {"version": 12, "auc": 0.7}
+    assert [path.name for path in pathlib.Path(registry).iterdir()] == ["12"]
+
+
+def test_a_record_cut_short_is_made_anew(registry):
+    scratch = pathlib.Path(registry) / ".12.partial"
+    scratch.mkdir(parents=True)
+    (scratch / "model").write_text("half")
+    assert blessed.versions(registry) == []
+    assert (record(registry, 12) / "model" / "checkpoints").is_dir() and not scratch.exists()
+
+
+def test_old_versions_go_here_and_where_they_are_served(registry, tmp_path):
+    serving = tmp_path / "serving"
+    for version in (2, 5, 7, 9, 11):  # 11: pushed, not recorded yet
+        (serving / str(version)).mkdir(parents=True)
+        if version in (5, 7, 9):
+            record(registry, version)
+    assert blessed.retain(registry, str(serving), keep=2) == [5]
+    assert blessed.versions(registry) == [7, 9] and blessed.versions(str(serving)) == [7, 9, 11]
+    assert blessed.retain(registry, str(serving), keep=2) == []
+    assert not list(serving.glob(".*"))
+
+
+def test_the_newest_record_comes_into_the_run(registry, tmp_path):
+    for version in (9, 10):
+        record(registry, version)
+    base = run(tmp_path, registry)
+    assert blessed.has_model(str(base)) and json.loads((base / blessed.CARD).read_text())["version"] == 10
+    assert (base / "Format-Serving" / "file").read_text() == "export" and (base / "model" / "checkpoints").is_dir()
+
+
+def test_a_first_run_is_said_to_be_one(registry, tmp_path):
+    with pytest.raises(
+        GateError, match=r"registry holds no blessed model .* say that this is the first run \(--first\)"
+    ):
+        run(tmp_path, registry)
+    assert not blessed.has_model(str(run(tmp_path, registry, first=1)))

@@ -1,0 +1,125 @@
+"""The models that were blessed, newest last: what the next run goes on from and is compared with.
+
+A registry is a folder with one folder per pushed version:
+
+* `export/`, the SavedModel; `model/`, the model folder with optimizer state (see `hrlrec_tf.training`);
+* `panel.tfrecord.gz`, the sessions whose users make up the fixed panel;
+* `card.json` and `card.md`, the model card.
+
+A version's folder appears complete or not at all.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.dsl.io import fileio
+from tfx.utils import io_utils, path_utils
+
+from tfx_pipeline.reports import GateError
+
+MODEL, EXPORT, PANEL, CARD, CARD_TEXT = "model", "export", "panel.tfrecord.gz", "card.json", "card.md"
+FIRST_RUN = "FIRST_RUN"  # stands in the artifact of `LastBlessed` where nothing was blessed yet
+
+
+def versions(registry: str) -> list[int]:
+    """Recorded versions, oldest first."""
+    if not fileio.exists(registry):
+        return []
+    return sorted(int(name.rstrip("/")) for name in fileio.listdir(registry) if name.rstrip("/").isdecimal())
+
+
+def record(registry: str, version: int, parts: Mapping[str, str], texts: Mapping[str, str]) -> str:
+    """Adds a version; one that is there already stays as it is.
+
+    Args:
+      registry: folder or URI.
+      version: its number.
+      parts: name in the record -> folder or file to copy.
+      texts: name in the record -> content.
+
+    Returns:
+      The record's folder.
+    """
+    target = f"{registry.rstrip('/')}/{version}"
+    if fileio.exists(f"{target}/{CARD}"):
+        return target
+    scratch = f"{registry.rstrip('/')}/.{version}.partial"
+    if fileio.exists(scratch):
+        fileio.rmtree(scratch)
+    fileio.makedirs(scratch)
+    for name, source in parts.items():
+        (io_utils.copy_dir if fileio.isdir(source) else io_utils.copy_file)(source, f"{scratch}/{name}")
+    # The card comes last: where folders cannot be renamed at once it marks a complete record.
+    for name, text in sorted(texts.items(), key=lambda entry: entry[0] == CARD):
+        with fileio.open(f"{scratch}/{name}", "w") as file:
+            file.write(text)
+    fileio.rename(scratch, target, overwrite=True)
+    return target
+
+
+def card(registry: str, version: int) -> dict[str, Any]:
+    """The model card of a version."""
+    with fileio.open(f"{registry.rstrip('/')}/{version}/{CARD}") as file:
+        return json.loads(file.read())
+
+
+def retain(registry: str, serving: str, keep: int) -> list[int]:
+    """Removes all but the newest records, and the pushed versions that are older than those; returns what it removed.
+
+    Args:
+      registry: the records. serving: the folder of pushed versions. keep: how many stay, at least 1.
+    """
+    recorded = versions(registry)
+    removed = recorded[: max(len(recorded) - max(keep, 1), 0)]
+    oldest = recorded[len(removed)] if recorded else 0
+    for folder in (registry, serving):
+        for version in versions(folder):
+            if version < oldest:
+                _remove(folder, version)
+    return removed
+
+
+def _remove(folder: str, version: int) -> None:
+    """A version goes at once: a server must not find half of it."""
+    path, gone = f"{folder.rstrip('/')}/{version}", f"{folder.rstrip('/')}/.{version}.removed"
+    fileio.rename(path, gone, overwrite=True)
+    fileio.rmtree(gone)
+
+
+@tfx.dsl.components.component
+def LastBlessed(
+    base: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Model],
+    registry: tfx.dsl.components.Parameter[str],
+    first: tfx.dsl.components.Parameter[int],
+) -> None:
+    """Brings the last blessed model into the run; Kubeflow has no Resolver.
+
+    Args:
+      base: receives the record, its export where TFX looks for one; only a file FIRST_RUN where there is no record.
+      registry: folder or URI of the records.
+      first: 1 accepts that nothing was blessed yet: then gates that compare have nothing to compare with.
+
+    Raises:
+      GateError: nothing was blessed yet and this is not said to be the first run.
+    """
+    recorded = versions(registry)
+    if not recorded:
+        if not first:
+            raise GateError(
+                f"{registry} holds no blessed model to go on from or compare with; check the path, or say that this is "
+                "the first run (--first): it is then judged by its own figures and LR's alone"
+            )
+        with fileio.open(f"{base.uri}/{FIRST_RUN}", "w") as file:
+            file.write("nothing was blessed before this run\n")
+        return
+    source = f"{registry.rstrip('/')}/{recorded[-1]}"
+    io_utils.copy_dir(source, base.uri)
+    fileio.rename(f"{base.uri}/{EXPORT}", path_utils.serving_model_path(base.uri), overwrite=True)
+    base.set_int_custom_property("version", recorded[-1])
+
+
+def has_model(uri: str) -> bool:
+    """Whether an artifact of `LastBlessed` holds a model, or this is the first run."""
+    return not fileio.exists(f"{uri}/{FIRST_RUN}")

@@ -1,0 +1,145 @@
+"""`hrlrec daily`: one more day. Looks at it, goes on from the last blessed model, pushes the new one or stops."""
+
+import argparse
+import datetime
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hrlrec_tf.cli import Verb
+from hrlrec_tf.errors import ConfigError, HrlrecError
+
+if TYPE_CHECKING:
+    from tfx_pipeline.configs import Daily, PipelineConfig
+
+REGISTRY = "blessed"
+
+
+class NotBlessedError(HrlrecError):
+    """The model missed a threshold and was not pushed."""
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--log", metavar="DIR", help="the impression log, all days of it")
+    parser.add_argument("--config", metavar="YAML", help="dataset.yaml, where the log's columns have other names")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="everything the runs write; the same every day")
+    parser.add_argument(
+        "--date", metavar="DATE", help="the newest day, which evaluates (default: the newest with mature labels)"
+    )
+    parser.add_argument("--train-days", type=int, default=7, metavar="N", help="days before it that train (7)")
+    parser.add_argument(
+        "--history-days", type=int, metavar="N", help="days before those that are read, where `files` names days (all)"
+    )
+    parser.add_argument(
+        "--maturity-hours", type=float, default=6.0, metavar="H", help="how long clicks may come in late (6)"
+    )
+    parser.add_argument("--first", action="store_true", help="nothing was blessed yet: judge by the day alone")
+    parser.add_argument("--preset", default="best", help="settings of the model: paper or best (best)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the model")
+    parser.add_argument(
+        "--warm",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting where a model goes on from the last one (training.epochs=1)",
+    )
+    parser.add_argument("--limits", metavar="YAML", help="what the gates accept: see docs/operations.md")
+    parser.add_argument("--keep", type=int, default=7, metavar="N", help="blessed models that stay (7)")
+    parser.add_argument("--verbose", action="store_true", help="show what TFX and Beam log")
+
+
+def _run(args: argparse.Namespace) -> Mapping[str, Any]:
+    from tfx_pipeline import blessed, dag, local_runner, retention
+
+    config = pipeline_config(args, datetime.datetime.now(datetime.timezone.utc))
+    assert config.daily is not None
+    print(f"learning from {config.daily.window.oldest} on, judged by {config.daily.window.date}", flush=True)
+    with dag.quiet(args.verbose):
+        result = local_runner.run(config, local_runner.Printer())
+    if not result.blessed:
+        raise NotBlessedError(f"the model was not pushed: {'; '.join(result.reasons)}")
+    version = int(pathlib.Path(str(result.version)).name)
+    retention.prune(f"{config.root}/metadata.sqlite", config.name, args.keep)
+    card = blessed.card(config.daily.registry, version)
+    text = pathlib.Path(config.daily.registry) / str(version) / blessed.CARD_TEXT
+    print(f"pushed: {result.version}\ncard: {text}")
+    return card
+
+
+def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "PipelineConfig":
+    """The run that the command line describes.
+
+    Raises:
+      ConfigError: a setting is wrong, or the day is not over.
+    """
+    from hrlrec_tf.config import preset
+    from hrlrec_tf.data import config as datasets
+    from tfx_pipeline import window
+    from tfx_pipeline.local_runner import local_config
+
+    if args.keep < 1:
+        raise ConfigError(f"--keep must be at least 1: got {args.keep}")
+    dataset = datasets.find(args.log, args.config)
+    newest = window.newest_mature(now, dataset.day, args.maturity_hours)
+    days = window.Window(args.date or newest, args.train_days, args.history_days)
+    if days.date > newest:
+        raise ConfigError(
+            f"clicks on {days.date} may still come in (--maturity-hours {args.maturity_hours:g}); the newest day that "
+            f"can be judged is {newest}"
+        )
+    daily = _daily(args, days)
+    model = preset(args.preset).override(args.set)
+    model.override(daily.warm)  # told before hours of work, not after
+    thresholds = _limits(args.limits)["thresholds"]
+    return local_config(days.dataset(dataset), args.workdir, model, thresholds=thresholds, daily=daily)
+
+
+def _daily(args: argparse.Namespace, days: Any) -> "Daily":
+    from tfx_pipeline import blessed
+    from tfx_pipeline.configs import Daily
+
+    registry = str(pathlib.Path(args.workdir).resolve() / REGISTRY)
+    limits = _limits(args.limits)
+    return Daily(
+        window=days,
+        registry=registry,
+        newest=max(blessed.versions(registry), default=0),
+        first=args.first,
+        warm=tuple(args.warm or ["training.epochs=1"]),
+        data=limits["data"],
+        model=limits["model"],
+        keep=args.keep,
+    )
+
+
+def _limits(path: str | None) -> dict[str, Any]:
+    """The gates' limits: the defaults, or those of a YAML file with the sections `data`, `model` and `thresholds`."""
+    import yaml
+
+    from hrlrec_tf.data import parsing
+    from tfx_pipeline.configs import Thresholds
+    from tfx_pipeline.data_faults import DataLimits
+    from tfx_pipeline.model_gates import ModelLimits
+
+    kinds = {"data": DataLimits, "model": ModelLimits, "thresholds": Thresholds}
+    if path is None:
+        return {name: kind() for name, kind in kinds.items()}
+    try:
+        given = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(given, dict) or not set(given) <= set(kinds):
+        raise ConfigError(f"{path}: must have the sections {', '.join(kinds)}, any of them: got {json.dumps(given)}")
+    try:
+        return {name: parsing.build(kind, given.get(name) or {}, name) for name, kind in kinds.items()}
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+VERB = Verb(
+    help="one more day: look at it, go on from the last blessed model, hold the new one against it, push or stop",
+    example="hrlrec daily --log log --workdir feed --date 2024-03-31 --first",
+    add_arguments=_add_arguments,
+    run=_run,
+)
