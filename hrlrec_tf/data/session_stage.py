@@ -152,7 +152,7 @@ class MakeSessions(beam.DoFn):
             items=np.unique(buckets.hashes(pc.unique(table["item_id"]))),
             first=int(times.min()),
             last=int(times.max()),
-            days=days.profile(table, plan.dataset.day),
+            days=days.profile(table, self._plan.dataset.day),
         )
 
     def _with_item_counts(self, table: pa.Table, displayed: Lists, delay_ms: int) -> pa.Table:
