@@ -61,6 +61,7 @@ VERBS = {
     "doctor": "hrlrec_tf.doctor:VERB",
     "evaluate": "hrlrec_tf.evaluation.verb:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",
+    "join": "serving.feedback_verbs:JOIN",
     "prepare": "hrlrec_tf.data.verb:VERB",
     "quickstart": "tfx_pipeline.verb:VERB",
     "rank": "serving.verbs:RANK",
@@ -70,6 +71,7 @@ VERBS = {
     "simulate": "hrlrec_tf.simulator.verb:VERB",
     "train": "hrlrec_tf.verbs:TRAIN",
     "tune": "hrlrec_tf.tuning.verb:VERB",
+    "user-states": "hrlrec_tf.data.user_states_verb:VERB",
 }
 
 

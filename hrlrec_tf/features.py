@@ -240,6 +240,13 @@ def id_rules(values: Mapping[str, Mapping[str, Any]]) -> dict[str, IdRule]:
     return {name: rule for name, rule in sorted(rules.items()) if rule != IdRule()}
 
 
+def says_something(name: str, value: Any) -> bool:
+    """Whether a request must state a value: absent ones read as "", 0 or none, but absent item counts as their mean."""
+    if name in ITEM_COUNTS:
+        return value == value
+    return value not in ("", 0, [])
+
+
 def optional_columns(names: Iterable[str]) -> list[str]:
     """Those of `names` that are optional columns of a log: found by prefix, base names excluded."""
     prefixes = (USER_PREFIX, CONTEXT_PREFIX, ITEM_PREFIX)

@@ -250,5 +250,4 @@ def _split_tags(record: Mapping[str, Any]) -> Request:
 
 
 def _without_absent(record: Mapping[str, Any]) -> Request:
-    """The fields that say something: absent ones read as "" or 0 anyway."""
-    return {name: value for name, value in record.items() if value not in ("", 0, [])}
+    return {name: value for name, value in record.items() if features.says_something(name, value)}

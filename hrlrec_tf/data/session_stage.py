@@ -87,13 +87,13 @@ class BucketResult:
     fault: str | None = None
 
 
-def expand(pipeline: beam.Pipeline, plan_path: str, bits: int) -> None:
-    """Adds the stage to a pipeline; the plan lies at `plan_path`. Results lie under the plan's `work` afterwards."""
+def expand(pipeline: beam.Pipeline, make: "MakeSessions", bits: int) -> None:
+    """Adds the stage to a pipeline. Results lie under the `work` of the plan afterwards."""
     _ = (
         pipeline
         | "Buckets" >> beam.Create(range(1 << bits), reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "MakeSessions" >> beam.ParDo(MakeSessions(plan_path))
+        | "Make" >> beam.ParDo(make)
     )
 
 
@@ -115,14 +115,15 @@ class MakeSessions(beam.DoFn):
         What the disk refuses becomes a fault in the result, for the caller to raise.
         """
         try:
-            result = self._make(bucket)
+            result = self.make(bucket)
         except OSError as error:
             result = BucketResult(fault=f"the disk refuses the output ({error}); free space or name another --out")
         path = FileSystems.join(self._plan.work, "buckets", f"{bucket:05d}.pkl")
         save(path, result)
         yield path
 
-    def _make(self, bucket: int) -> BucketResult:
+    def make(self, bucket: int) -> BucketResult:
+        """Writes what is to be made of one bucket, and counts."""
         plan = self._plan
         table = buckets.read_bucket(plan.files, "user_id", bucket, plan.bits)
         if table is None:
@@ -134,11 +135,14 @@ class MakeSessions(beam.DoFn):
         delay_ms = round(plan.dataset.feedback_delay_seconds * 1000)
         table = self._with_item_counts(table, displayed, delay_ms)
         encoder = SessionEncoder(plan.spec, table, displayed, plan.cuts, delay_ms)
+        return dataclasses.replace(self.write(encoder, table, displayed, bucket), rejected=rejected)
+
+    def write(self, encoder: SessionEncoder, table: pa.Table, displayed: Lists, bucket: int) -> BucketResult:
+        """Writes the sessions of a bucket's rows, and counts."""
         requests = Counter({split: self._write(encoder, bucket, split) for split in SPLITS})
         times = columns.flat(table["timestamp"]).to_numpy()
         return BucketResult(
             accepted=len(table),
-            rejected=rejected,
             requests=requests,
             rows=Counter({split: int(encoder.rows_in(split).sum()) for split in SPLITS}),
             channels=Counter(_channels(encoder, table)),
@@ -148,7 +152,7 @@ class MakeSessions(beam.DoFn):
             items=np.unique(buckets.hashes(pc.unique(table["item_id"]))),
             first=int(times.min()),
             last=int(times.max()),
-            days=days.profile(table, plan.dataset.day),
+            days=days.profile(table, self._plan.dataset.day),
         )
 
     def _with_item_counts(self, table: pa.Table, displayed: Lists, delay_ms: int) -> pa.Table:

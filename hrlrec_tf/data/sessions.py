@@ -23,7 +23,7 @@ from hrlrec_tf.data import buckets, days, item_counts, masking, progress, read_s
 from hrlrec_tf.data.config import VOCABULARIES, DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
-from hrlrec_tf.data.session_stage import BucketResult, SessionPlan
+from hrlrec_tf.data.session_stage import BucketResult, MakeSessions, SessionPlan
 from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
 from hrlrec_tf.features import FeatureSpec, IdRule, Kind
@@ -55,6 +55,43 @@ def build(
       ConfigError: a setting or Beam argument is wrong.
       LogError: the log cannot be read or holds nothing to train on, or the disk refuses the output.
     """
+    prepared = prepare_rows(dataset, out, work, beam_args, show_progress)
+    made = make(prepared, MakeSessions(prepared.plan_path), "sessions", show_progress)
+    summary = _summarise(dataset, prepared.units, made)
+    summary |= {
+        "validation_from": prepared.plan.cuts.validation_from,
+        "eval_from": prepared.plan.cuts.eval_from,
+        "ignored_files": list(prepared.ignored),
+    }
+    items = prepared.plan.items
+    if items is not None and dataset.item_counts is not None:
+        prior = items.click_rate(prepared.plan.cuts.validation_from)
+        summary["item_counts"] = {**dataclasses.asdict(dataset.item_counts), "prior_click_rate": prior}
+    return prepared.plan.spec, summary
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A log after the first pipeline.
+
+    Attributes:
+      options: Beam's, for the second.
+      plan, plan_path: what the first learnt, and where it lies.
+      units: what came of reading.
+      ignored: files that are no part of the log.
+    """
+
+    options: PipelineOptions
+    plan: SessionPlan
+    plan_path: str
+    units: Sequence[UnitResult]
+    ignored: Sequence[str]
+
+
+def prepare_rows(
+    dataset: DatasetConfig, out: str, work: str, beam_args: Sequence[str], show_progress: bool
+) -> Prepared:
+    """The first pipeline: rows read, checked and partitioned by user; arguments and errors as `build`'s."""
     if dataset.masking is not None:
         masking.key(dataset.masking)
     log = reading.open_log(dataset, show_progress)
@@ -74,20 +111,28 @@ def build(
     files = [unit.passed for unit in units if unit.passed is not None]
     counted = [unit.items for unit in units if unit.items is not None]
     items = item_counts.total(counted) if counted else None
+    plan = SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items)
     plan_path = FileSystems.join(work, "plan.pkl")
-    read_stage.save(plan_path, SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items))
-    pattern = FileSystems.join(work, "buckets", "*.pkl")
-    _run(options, lambda p: session_stage.expand(p, plan_path, bits), "sessions", pattern, 1 << bits, show_progress)
-    summary = _summarise(dataset, units, read_stage.load_all(pattern))
-    summary |= {
-        "validation_from": cuts.validation_from,
-        "eval_from": cuts.eval_from,
-        "ignored_files": list(log.ignored),
-    }
-    if items is not None and dataset.item_counts is not None:
-        prior = items.click_rate(cuts.validation_from)
-        summary["item_counts"] = {**dataclasses.asdict(dataset.item_counts), "prior_click_rate": prior}
-    return spec, summary
+    read_stage.save(plan_path, plan)
+    return Prepared(options, plan, plan_path, units, log.ignored)
+
+
+def make(prepared: Prepared, stage: MakeSessions, what: str, show_progress: bool) -> list[BucketResult]:
+    """The second pipeline, over buckets of users; raises `LogError` where the disk refuses the output."""
+    bits, pattern = prepared.plan.bits, FileSystems.join(prepared.plan.work, "buckets", "*.pkl")
+    _run(
+        prepared.options,
+        lambda p: session_stage.expand(p, stage, bits),
+        what,
+        pattern,
+        1 << bits,
+        show_progress,
+    )
+    made: list[BucketResult] = read_stage.load_all(pattern)
+    for bucket in made:
+        if bucket.fault is not None:
+            raise LogError(bucket.fault)
+    return made
 
 
 def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
@@ -191,9 +236,6 @@ def _check_read(dataset: DatasetConfig, units: Sequence[UnitResult]) -> None:
 
 
 def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequence[BucketResult]) -> dict[str, Any]:
-    for bucket in made:
-        if bucket.fault is not None:
-            raise LogError(bucket.fault)
     rejected: Counter[str] = sum((part.rejected for parts in (units, made) for part in parts), Counter())
     accepted, read = sum(bucket.accepted for bucket in made), sum(unit.read for unit in units)
     if read != accepted + rejected.total():
