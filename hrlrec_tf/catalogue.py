@@ -87,10 +87,8 @@ class ItemCatalogue:
             raise DataError(f"{source}: item_id holds a line break in row {odd[0] + 1}; take it out")
         twice = np.flatnonzero(pd.Series(columns["item_id"]).duplicated())
         if len(twice):
-            raise DataError(
-                f"{source}: item_id {columns['item_id'][twice[0]]!r} stands twice, again in row {twice[0] + 1}; keep one "
-                "row"
-            )
+            name, row = columns["item_id"][twice[0]], twice[0] + 1
+            raise DataError(f"{source}: item_id {name!r} stands twice, again in row {row}; keep one row")
         return cls(columns)
 
 
