@@ -87,9 +87,8 @@ class ItemCatalogue:
             raise DataError(f"{source}: item_id holds a line break in row {odd[0] + 1}; take it out")
         twice = np.flatnonzero(pd.Series(columns["item_id"]).duplicated())
         if len(twice):
-            raise DataError(
-                f"{source}: item_id {columns['item_id'][twice[0]]!r} stands twice, again in row {twice[0] + 1}; keep one row"
-            )
+            name, row = columns["item_id"][twice[0]], twice[0] + 1
+            raise DataError(f"{source}: item_id {name!r} stands twice, again in row {row}; keep one row")
         return cls(columns)
 
 
@@ -116,7 +115,7 @@ def _numbers(column: pd.Series, source: str) -> npt.NDArray[np.float32]:
     wrong = np.flatnonzero(numbers.isna() & given & (column.astype(str).str.lower() != "nan"))
     if len(wrong):
         raise DataError(
-            f"{source}: {column.name} must be a number, got {column.iloc[wrong[0]]!r} in row {wrong[0] + 1}; write one or "
-            "leave it empty"
+            f"{source}: {column.name} must be a number, got {column.iloc[wrong[0]]!r} in row {wrong[0] + 1}; write one "
+            "or leave it empty"
         )
     return numbers.to_numpy(np.float32)

@@ -7,6 +7,7 @@ import pathlib
 import tempfile
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_recommenders.layers.factorized_top_k import BruteForce
 
@@ -17,7 +18,8 @@ from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.features import Kind
 from hrlrec_tf.networks.actor import to_action_space
 from hrlrec_tf.networks.list_network import ListNetwork
-from hrlrec_tf.ranking import Ranker, User
+from hrlrec_tf.ranking import Ranker
+from hrlrec_tf.ranking_state import User
 from hrlrec_tf.serving_request import Inputs, read_request
 
 
@@ -68,7 +70,7 @@ class CatalogueLookup(tf.Module):
         return Candidates(rows, *names), tf.gather(self._embeddings, places)
 
     def complete(self, inputs: Inputs) -> dict[str, tf.Tensor]:
-        """Inputs with the catalogue's columns of the history's items; of an item that left the catalogue the id remains."""
+        """Inputs with the catalogue's columns of the history's items; of an item that it lacks the id remains."""
         places = self._places.lookup(inputs["history_item_id"])
         known = {
             features.HISTORY + name: tf.gather(values, places)
@@ -114,7 +116,7 @@ def _without_user(columns: dict[str, np.ndarray], reader: SessionReader) -> dict
     """Inputs of `rank` with all items as the candidates of nobody."""
     inputs = {}
     for name, (kind, rank) in reader.spec.serving_inputs().items():
-        absent = np.full([1] if rank == 1 else [1, 0], kind.absent, kind.dtype)
+        absent: npt.NDArray = np.full([1] if rank == 1 else [1, 0], kind.absent, kind.dtype)
         values = (
             columns[name.removeprefix(features.CANDIDATE)][np.newaxis]
             if name.startswith(features.CANDIDATE)

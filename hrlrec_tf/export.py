@@ -1,7 +1,7 @@
 """SavedModel signatures for TensorFlow Serving.
 
-`rank` (the default), `score`, `score_examples`; with an item catalogue inside also `rank_ids`, which takes candidates by
-id alone, and `recommend`, which finds its own. Click prediction baselines only score.
+`rank` (the default), `score`, `score_examples`; with an item catalogue inside also `rank_ids`, which takes candidates
+by id alone, and `recommend`, which finds its own. Click prediction baselines only score.
 
 The transform graph is inside, so a request carries raw strings and numbers. Inputs are `FeatureSpec.serving_inputs()`.
 An invalid request raises InvalidArgumentError with one sentence that starts with "hrlrec: "; a server answers it with
@@ -99,8 +99,8 @@ class ServingModule(tf.Module):
         return self._ranker.rank(*read_request(inputs, self._reader), inputs["epsilon"])
 
     def rank_ids(self, inputs: Inputs) -> dict[str, tf.Tensor]:
-        """As `rank` of the candidates' features in the catalogue, with `unknown_candidates` [batch], the number of ids that
-        are not in it.
+        """As `rank` of the candidates' features in the catalogue, with `unknown_candidates` [batch], the number of ids
+        that are not in it.
         """
         lookup = cast(CatalogueLookup, self.lookup)
         inputs = checked(inputs, self._reader.spec)
@@ -195,7 +195,7 @@ def export_saved_model(model_dir: str, out: str, catalogue: str | None = None, q
       quotas: YAML file with bounds on each channel's rows in a list; see `Quotas.from_file`.
 
     Raises:
-      ModelError: `model_dir` holds no finished model, or one that builds no lists where these are wanted, or `out` exists.
+      ModelError: `model_dir` holds no finished model, or one that builds no lists where these are wanted; `out` exists.
       DataError, ConfigError: catalogue or quotas are wrong.
     """
     make, reader = serving_module(model_dir, catalogue, quotas)

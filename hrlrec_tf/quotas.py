@@ -6,8 +6,8 @@ advertisement: {at_most: 3}     # a cap
 video: {at_least: 1, at_most: 5}
 ```
 
-A floor that needs all the rows that are left takes them. Where too few candidates are left the list comes first: a floor
-gives way to what there is, a cap where nothing else could be shown.
+A floor that needs all the rows that are left takes them. Where too few candidates are left the list comes first: a
+floor gives way to what there is, a cap where nothing else could be shown.
 """
 
 import dataclasses

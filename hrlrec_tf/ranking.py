@@ -4,8 +4,7 @@ The history is encoded once; each position then takes two searches, and each pla
 reported of a list (Q, click probability, propensities) is computed for all positions at once when it is complete.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -13,12 +12,11 @@ from hrlrec_tf import exploration, retrieval
 from hrlrec_tf.candidates import Candidates, Request, Seen, first_of_each, kinds
 from hrlrec_tf.exploration import Choice
 from hrlrec_tf.networks.actor import to_action_space
-from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
+from hrlrec_tf.networks.cumulative import Placed, read_placed, read_profile
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
-from hrlrec_tf.networks.joint_interaction import JointInteraction
 from hrlrec_tf.networks.level import StateLevel
-from hrlrec_tf.networks.state_encoder import Carry
 from hrlrec_tf.quotas import Quotas
+from hrlrec_tf.ranking_state import Encoded, Prefix, User, interaction
 
 # What a ranked position holds; see `Ranker.rank`.
 OUTPUTS = {
@@ -32,46 +30,6 @@ OUTPUTS = {
     "propensity_item": tf.float32,
     "explored": tf.int64,
 }
-
-
-class Prefix(NamedTuple):
-    """What stands above the next position."""
-
-    available: tf.Tensor  # [B, N] bool
-    hidden: dict[str, Carry]  # level -> what its encoder carries on
-    placed: Placed
-    seen: Seen
-
-
-class User(NamedTuple):
-    """Who asks, as embeddings, before the list."""
-
-    profile: tf.Tensor  # [B, D]
-    cumulative: Profile
-    contexts: list[tf.Tensor]  # [B, D] field (b) of each position
-    feedback: dict[str, tf.Tensor]  # level -> embedding of unknown feedback, [D]
-    hidden: dict[str, Carry]  # level -> its encoder's memory of the history
-    seen: Seen
-    interact: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]  # fields to rows, by level; see `_interaction`
-
-
-class Encoded(NamedTuple):
-    """What does not change from position to position."""
-
-    user: User
-    items: tf.Tensor  # [B, N, D]
-    actions: tf.Tensor  # [B, N, D] the items in the actions' space
-    directions: tf.Tensor  # [B, N, D] the same, of unit length
-    channels: tf.Tensor  # [B, N] int32 in [0, B * N), equal for candidates of one channel of one request alone
-    candidates: Candidates
-
-    def in_channel_of(self, index: tf.Tensor) -> tf.Tensor:
-        """Which candidates have the channel of the candidates `index` [B]: [B, N] bool."""
-        return self.channels == tf.gather(self.channels, tf.expand_dims(index, 1), batch_dims=1)
-
-    def channel_ids(self, index: tf.Tensor) -> tf.Tensor:
-        """Channel ids of the candidates `index` [B, ...]: [B, ...] int64."""
-        return tf.gather(self.candidates.rows["channel"], index, batch_dims=1)
 
 
 class Ranker:
@@ -104,7 +62,7 @@ class Ranker:
         encoded = self.encode(user, candidates, items)
         prefix, share = self.start(encoded), self.network.config.channel_exploration
         length = self.network.spec.list_length
-        rule = self._quotas and self._quotas.rule(candidates.channel, prefix.available)
+        rule = None if self._quotas is None else self._quotas.rule(candidates.channel, prefix.available)
         prefixes: list[Prefix] = []
         choices: list[Choice] = []
         allowed: list[tf.Tensor] = []
@@ -147,7 +105,7 @@ class Ranker:
     def read(self, request: Request) -> User:
         """Encodes users and their histories, before any candidate is known."""
         embedding, batch, levels = self.network.embedding, request.batch, self.network.levels
-        profile, interact = embedding.profile(batch), _interaction(levels)
+        profile, interact = embedding.profile(batch), interaction(levels)
         history, mask = embedding.history(batch), embedding.history_mask(batch)
         rows = interact({name: level.fields(profile, history) for name, level in levels.items()})
         positions = tf.range(1, self.network.spec.list_length + 1, dtype=tf.int64)
@@ -240,15 +198,15 @@ class Ranker:
         return exploration.Policy(greedy, inside)
 
     def advance(self, t: int, encoded: Encoded, prefix: Prefix, index: tf.Tensor) -> Prefix:
-        """Places a candidate [B] at position t, from 0: both encoders take a step, its channel and tags count, it cannot
-        be shown again.
+        """Places a candidate [B] at position t, from 0: both encoders take a step, its channel and tags count, and it
+        cannot be shown again.
         """
-        embedding, candidates = self.network.embedding, encoded.candidates
+        embedding, candidates, user = self.network.embedding, encoded.candidates, encoded.user
         channel, tags = (tf.gather(each, index, batch_dims=1) for each in (candidates.channel, candidates.tags))
         channel_id = encoded.channel_ids(index)
         rows = {"channel": channel_id, **prefix.seen.counts(channel, tags)}
         items = tf.gather(encoded.items, index, batch_dims=1)
-        placed = embedding.placed_in(encoded.user.contexts[t], rows, encoded.user.feedback, items)
+        placed = embedding.placed_in(user.contexts[t], rows, user.feedback, items)
         levels = self.network.levels
         row = encoded.user.interact(
             {name: level.fields(encoded.user.profile, placed) for name, level in levels.items()}
@@ -287,23 +245,6 @@ class Ranker:
         return level.join(
             self.network.embedding, hidden, user.cumulative, placed, tf.stack(user.contexts, axis=1), channels
         )
-
-
-def _interaction(levels: Mapping[str, StateLevel]) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """Eq. 1 of all levels: from fields [..., n, D] by level to rows [..., n * D] by level."""
-    layers = {name: level.encoder.interaction for name, level in levels.items()}
-    if not all(JointInteraction.fits(layer) for layer in layers.values()):
-        return lambda fields: {name: layer(fields[name]) for name, layer in layers.items()}
-    joint = JointInteraction(list(layers.values()))
-
-    def interact(fields: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        *leading, count, dim = next(iter(fields.values())).shape
-        rows = joint([tf.reshape(fields[name], [-1, count, dim]) for name in layers])
-        if len(leading) == 2:
-            rows = [tf.reshape(each, [-1, leading[1], count * dim]) for each in rows]
-        return dict(zip(layers, rows, strict=True))
-
-    return interact
 
 
 def flat(values: tf.Tensor) -> tf.Tensor:

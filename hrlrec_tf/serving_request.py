@@ -43,12 +43,8 @@ def read_request(inputs: Inputs, reader: SessionReader) -> tuple[Request, Candid
 def read_user(inputs: Inputs, reader: SessionReader) -> Request:
     """`read_request` without candidates."""
     size = tf.shape(inputs["user_id"])[0]
-    nothing = {
-        name: as_sparse(
-            tf.zeros([size, 0], tf.as_dtype(kind.dtype)) if kind is not Kind.STRING else tf.fill([size, 0], "")
-        )
-        for name, kind in reader.spec.item.items()
-    }
+    kinds_of = {name: tf.as_dtype(kind.dtype) for name, kind in reader.spec.item.items()}
+    nothing = {name: as_sparse(tf.zeros([size, 0], dtype)) for name, dtype in kinds_of.items()}
     return _transformed(inputs, nothing, reader)[0]
 
 
@@ -168,7 +164,7 @@ def _groups(inputs: Inputs, spec: FeatureSpec) -> list[list[str]]:
 
 
 def assert_each(conditions: tf.Tensor, rules: Sequence[str], received: tf.Tensor | Sequence[tf.Tensor]) -> tf.Operation:
-    """One assertion for conditions [R] with a rule and something received each: the first that is broken is reported."""
+    """One assertion for conditions [R] with a rule and something received each: the first broken one is reported."""
     broken = tf.argmin(tf.cast(conditions, tf.int32))
     sentence = tf.gather([f"hrlrec: {rule}; received" for rule in rules], broken)
     return tf.raw_ops.Assert(condition=tf.reduce_all(conditions), data=[sentence, tf.gather(received, broken)])

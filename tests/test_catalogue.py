@@ -98,9 +98,7 @@ class TestSignatures:
 
     def test_no_known_id_is_refused(self, model, catalogue):
         inputs = {**of_catalogue(catalogue, [0]), "candidate_item_id": np.array([["x"]], object)}
-        with pytest.raises(
-            tf.errors.InvalidArgumentError, match="hrlrec: no candidate of a request is in the item catalogue"
-        ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="hrlrec: no candidate of a request is in the"):
             call(model, inputs, "rank_ids")
 
     def test_an_item_that_left_the_catalogue_may_stand_in_the_history(self, model, catalogue):
@@ -235,9 +233,7 @@ class TestReading:
 
     def test_no_such_file(self, tmp_path):
         for name in ("none.parquet", "items.txt"):
-            with pytest.raises(
-                DataError, match="an item catalogue is a folder of `hrlrec prepare` or a file that ends"
-            ):
+            with pytest.raises(DataError, match="an item catalogue is a folder of `hrlrec prepare` or a file"):
                 ItemCatalogue.read(tmp_path / name, SPEC)
         (tmp_path / "bad.parquet").write_text("no")
         with pytest.raises(DataError, match="cannot be read as parquet"):

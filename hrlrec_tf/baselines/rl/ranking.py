@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from hrlrec_tf import exploration, retrieval
 from hrlrec_tf.candidates import Candidates, Request
-from hrlrec_tf.ranking import Encoded, Prefix, Ranker, flat
+from hrlrec_tf.ranking import Ranker, flat
+from hrlrec_tf.ranking_state import Encoded, Prefix
 
 
 class FlatRanker(Ranker):
