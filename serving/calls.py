@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import grpc
 from tensorflow_serving.apis import predict_pb2
 
+from serving import feedback
 from serving.batching import Batcher
-from serving.call_log import CallLog
+from serving.call_log import REQUEST_ID, CallLog
+from serving.feedback import ImpressionLog
 from serving.gate import Deadline, Gate
 from serving.loaded import ServedVersion
 from serving.metrics import Metrics
@@ -45,14 +47,24 @@ class Calls:
       batcher: joins calls; None runs each alone.
       metrics: where calls are counted.
       log: where they are written.
+      impressions: where the lists that are answered go; None keeps none.
     """
 
-    def __init__(self, models: Models, gate: Gate, batcher: Batcher | None, metrics: Metrics, log: CallLog) -> None:
+    def __init__(
+        self,
+        models: Models,
+        gate: Gate,
+        batcher: Batcher | None,
+        metrics: Metrics,
+        log: CallLog,
+        impressions: ImpressionLog | None = None,
+    ) -> None:
         self.models = models
         self._gate = gate
         self._batcher = batcher
         self._metrics = metrics
         self._log = log
+        self._impressions = impressions
 
     def predict(self, request: predict_pb2.PredictRequest, caller: Caller) -> predict_pb2.PredictResponse:
         """Answers a Predict call; raises `Refusal`, also for what was not foreseen."""
@@ -63,6 +75,7 @@ class Calls:
                 self.models.model(request.model_spec)
                 with self._gate.turn(caller.deadline), self.models.lease(request.model_spec) as version:
                     answer = self._run(version, request, caller.deadline)
+            self._keep(request, answer, caller)
             return answer
         except Refusal as refusal:
             status = refusal.status.name
@@ -77,6 +90,16 @@ class Calls:
             return version.predict(request)
         call = version.read(request)
         return version.respond(request, call, self._batcher.run(version, call, deadline))
+
+    def _keep(self, request: predict_pb2.PredictRequest, answer: predict_pb2.PredictResponse, caller: Caller) -> None:
+        """Writes the lists of an answer; one that cannot be written is told and does not cost the user the list."""
+        if self._impressions is None:
+            return
+        try:
+            feedback.log_predict(self._impressions, request, answer, [(REQUEST_ID, caller.request_id or "")])
+        except Exception:
+            self._metrics.unlogged.inc()
+            _LOG.exception("a list was answered and not logged")
 
     def _record(
         self,

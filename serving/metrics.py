@@ -72,6 +72,7 @@ class Metrics:
         self.queue_length = Gauge(f"{_OURS}queue_length", "Calls that wait for their turn.", registry=registry)
         self.running = Gauge(f"{_OURS}running", "Calls being answered.", registry=registry)
         self.batch_queue_length = Gauge(f"{_OURS}batch_queue_length", "Calls in the batching queue.", registry=registry)
+        self.unlogged = Counter(f"{_OURS}unlogged", "Answers that the impression log lacks.", registry=registry)
         self.refused = Counter(f"{_OURS}refused", "Calls refused unrun.", ("reason",), registry=registry)
         self.live = Gauge(
             f"{_OURS}live_version", "1 for a version that serves.", ("model", "version"), registry=registry

@@ -30,6 +30,7 @@ from serving.batching import Batcher
 from serving.call_log import CallLog
 from serving.calls import Calls
 from serving.config_file import ConfigFile
+from serving.feedback import ImpressionLog
 from serving.gate import Gate
 from serving.model_config import ModelConfig
 from serving.models import Models
@@ -78,6 +79,7 @@ class EmbeddedServer:
       monitoring_config_file: TensorFlow Serving's monitoring config: Prometheus metrics on the REST port.
       ssl_config_file: TensorFlow Serving's TLS config, for both ports.
       log_calls: share of calls that are logged, one JSON line each, on the logger `serving.call_log`.
+      impression_log: where answered lists go, with their propensities (see `feedback`); its owner closes it.
 
     Raises:
       ConfigError: options contradict each other, or a file cannot be read or is wrong.
@@ -104,6 +106,7 @@ class EmbeddedServer:
         monitoring_config_file: str | os.PathLike[str] | None = None,
         ssl_config_file: str | os.PathLike[str] | None = None,
         log_calls: float = 0.0,
+        impression_log: ImpressionLog | None = None,
     ) -> None:
         if (model_base is None) == (model_config_file is None):
             raise ConfigError("give either the model's base folder or a model config file, one of the two")
@@ -133,9 +136,8 @@ class EmbeddedServer:
             in_batches = (parameters.max_enqueued_batches + parameters.num_batch_threads) * parameters.max_batch_size
             threads = max(threads, min(in_batches, _MAX_BATCH_THREADS))
         self._batcher = None if parameters is None else Batcher(parameters, self.metrics)
-        calls = Calls(
-            self._models, Gate(threads, max_queued, self.metrics), self._batcher, self.metrics, CallLog(log_calls)
-        )
+        gate = Gate(threads, max_queued, self.metrics)
+        calls = Calls(self._models, gate, self._batcher, self.metrics, CallLog(log_calls), impression_log)
         self._health = health.HealthServicer()
         self._server = self._grpc_server(calls, threads + max_queued + _SPARE_THREADS, max_message_bytes)
         self._rest = None

@@ -19,6 +19,9 @@ from serving.messages import RankRequest, RankResponse
 if TYPE_CHECKING:
     from types import FrameType
 
+    from serving.feedback import ImpressionLog
+    from serving.server import EmbeddedServer
+
 # One call by hand may be the first that a fresh server runs, long before a feed's own deadlines hold.
 _RANK_DEADLINE_SECONDS = 60.0
 
@@ -73,6 +76,10 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--monitoring-config-file", metavar="FILE", help="TensorFlow Serving's monitoring config: Prometheus metrics"
     )
+    how.add_argument("--impression-log", metavar="DIR", help="write every answered list there, for `hrlrec join`")
+    how.add_argument(
+        "--mask", action="append", default=[], metavar="COLUMN", help="hash this column in it, e.g. user_id; repeatable"
+    )
     how.add_argument(
         "--log-calls", type=_share, default=0.0, metavar="SHARE", help="share of calls logged as JSON, in [0, 1] (0)"
     )
@@ -103,25 +110,50 @@ def _serve(args: argparse.Namespace) -> Mapping[str, Any]:
         raise ConfigError("--model-config-file names the models; leave out --model-name")
     if args.batching_parameters_file is not None and not args.enable_batching:
         raise ConfigError("--batching-parameters-file needs --enable-batching; add it")
+    if args.mask and args.impression_log is None:
+        raise ConfigError("--mask hashes columns of the impression log; add --impression-log DIR")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server = EmbeddedServer(
-        args.model_base,
-        args.port,
-        host=args.host,
-        model_name=args.model_name or "hrlrec",
-        poll_seconds=args.file_system_poll_wait_seconds,
-        max_queued=args.max_queued,
-        rest_port=args.rest_port,
-        rest_timeout_seconds=args.rest_api_timeout_in_ms / 1000,
-        model_config_file=args.model_config_file,
-        model_config_poll_seconds=args.model_config_file_poll_wait_seconds,
-        allow_labels_for_unavailable=args.allow_version_labels_for_unavailable_models,
-        enable_batching=args.enable_batching,
-        batching_parameters_file=args.batching_parameters_file,
-        monitoring_config_file=args.monitoring_config_file,
-        ssl_config_file=args.ssl_config_file,
-        log_calls=args.log_calls,
-    )
+    with _impression_log(args) as impressions:
+        return _serve_until_stopped(
+            args,
+            EmbeddedServer(
+                args.model_base,
+                args.port,
+                host=args.host,
+                model_name=args.model_name or "hrlrec",
+                poll_seconds=args.file_system_poll_wait_seconds,
+                max_queued=args.max_queued,
+                rest_port=args.rest_port,
+                rest_timeout_seconds=args.rest_api_timeout_in_ms / 1000,
+                model_config_file=args.model_config_file,
+                model_config_poll_seconds=args.model_config_file_poll_wait_seconds,
+                allow_labels_for_unavailable=args.allow_version_labels_for_unavailable_models,
+                enable_batching=args.enable_batching,
+                batching_parameters_file=args.batching_parameters_file,
+                monitoring_config_file=args.monitoring_config_file,
+                ssl_config_file=args.ssl_config_file,
+                log_calls=args.log_calls,
+                impression_log=impressions,
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _impression_log(args: argparse.Namespace) -> "Iterator[ImpressionLog | None]":
+    """The impression log that was asked for; what the disk refuses is told and does not stop the server."""
+    if args.impression_log is None:
+        yield None
+        return
+    from hrlrec_tf.data.config import Masking
+    from serving.feedback import ImpressionLog
+
+    mask = Masking(tuple(args.mask)) if args.mask else None
+    log = ImpressionLog(args.impression_log, mask=mask, on_error="drop")
+    with log:
+        yield log
+
+
+def _serve_until_stopped(args: argparse.Namespace, server: "EmbeddedServer") -> Mapping[str, Any]:
     with _stop_signal() as stopped, server:
         for name in server.model_names:
             numbers = server.versions(name)

@@ -12,6 +12,7 @@ from serving import feedback, journal_files
 from serving.client import RankingClient
 from serving.feedback import EventLog, FeedbackError, ImpressionLog
 from serving.messages import Candidate, RankedItem, RankRequest, RankResponse, RequestError
+from serving.server import EmbeddedServer
 
 REQUEST = RankRequest(
     "ü1",
@@ -135,3 +136,19 @@ def test_an_event_is_one_line(tmp_path):
     }
     assert second.pop("timestamp") > 1_700_000_000_000
     assert second == {"request_id": "r1", "item_id": "a", "clicks": 0, "dwell_seconds": 0.0}
+
+
+def test_the_embedded_server_logs_its_lists(model_base, tmp_path):
+    """Under the names that the client gave them; scores are no lists; what cannot be written costs no list."""
+    request = RankRequest("u", 5, (Candidate("a", "news"), Candidate("b", "video")), request_id="r7")
+    with ImpressionLog(tmp_path / "client") as mine, ImpressionLog(tmp_path / "server", on_error="drop") as log:
+        with EmbeddedServer(model_base, port=0, impression_log=log) as server:
+            with RankingClient(server.address, impression_log=mine) as client:
+                response = client.rank(request)
+                client.score(request)
+            log.close()
+            with RankingClient(server.address) as client:
+                again = client.rank(request)
+    assert again.items == response.items and log.dropped == 1
+    (line,) = records(tmp_path / "server", "impressions")
+    assert [line] == records(tmp_path / "client", "impressions") and line["request_id"] == "r7"
