@@ -132,8 +132,8 @@ def read(path: pathlib.Path) -> CompiledPipeline:
         json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
     except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError, json_format.ParseError) as error:
         raise CompiledError(f"{path} is no compiled pipeline: {' '.join(str(error).split())}") from error
-    if spec.get("schemaVersion") != "2.1.0":
-        raise CompiledError(f"{path} has schema version {spec.get('schemaVersion')}: compile it to 2.1.0")
+    if not isinstance(spec, dict) or spec.get("schemaVersion") != "2.1.0":
+        raise CompiledError(f"{path} is no pipeline specification of schema version 2.1.0; see kubeflow_runner")
     return CompiledPipeline(spec, platform)
 
 

@@ -77,7 +77,7 @@ def kubeflow_config(args: argparse.Namespace, beam_args: Sequence[str]) -> Pipel
         model=preset(args.preset).override(args.set).to_json(),
         serving=args.serving or f"{root}/serving",
         digests=Digests(digest.of_source(), content, digest.of_log(str(dataset.log))),
-        thresholds=Thresholds(args.min_auc),
+        thresholds=Thresholds(args.min_auc, tuple(args.calibration)),
         beam_args=tuple(beam_args) or IN_PROCESS,
     )
 
@@ -130,6 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", default="best", help="settings of the model: paper or best (default %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the model")
     parser.add_argument("--min-auc", type=float, default=Thresholds.auc, metavar="X", help="default %(default)s")
+    parser.add_argument(
+        "--calibration",
+        type=float,
+        nargs=2,
+        default=Thresholds.calibration,
+        metavar=("LOW", "HIGH"),
+        help="accepted range",
+    )
     parser.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARG", help="Beam pipeline arguments")
     return parser
 

@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.run_compiled",
         description="Runs a compiled Kubeflow pipeline on this machine, without a cluster.",
-        epilog="example:\n  python -m tfx_pipeline.run_compiled --pipeline pipeline.yaml --root work/ --parameter log=DIR",
+        epilog="example:\n  python -m tfx_pipeline.run_compiled --pipeline p.yaml --root work/ --parameter log=logs/",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--pipeline", type=pathlib.Path, metavar="YAML", required=True, help="the compiled pipeline")
