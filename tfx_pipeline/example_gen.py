@@ -86,7 +86,6 @@ class SessionExampleGen(tfx.types.BaseBeamComponent):
 @contextlib.contextmanager
 def _folder_beside(uri: str) -> Iterator[str]:
     """A local folder for the Beam job, on the artifact's own disk where the artifact is local."""
-    fileio.makedirs(uri)  # Kubeflow makes no folders
     with tempfile.TemporaryDirectory(dir=uri if _is_local(uri) else None, prefix=".") as scratch:
         yield os.path.join(scratch, "sessions")
 

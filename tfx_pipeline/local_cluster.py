@@ -16,6 +16,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
+from tfx.orchestration.portable import outputs_utils
+
 from hrlrec_tf.errors import HrlrecError
 from tfx_pipeline import compiled
 from tfx_pipeline.compiled import CompiledError, CompiledPipeline, Json, Outputs, Task
@@ -112,6 +117,7 @@ class LocalCluster:
             return TaskRun(CACHED, 0, time.monotonic() - start, earlier)
         folder.mkdir(parents=True)
         executor_input = {"inputs": self._as_handed_over(inputs), "outputs": compiled.outputs(task, folder)}
+        _make_folders(executor_input["outputs"])
         (folder / "executor_input.json").write_text(json.dumps(executor_input, indent=2), "utf-8")
         attempts = self._attempt(task, compiled.command(task, executor_input), folder, environment)
         outputs = _read_outputs(executor_input["outputs"])
@@ -185,6 +191,12 @@ def _environments(tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
         own = {each["name"]: each["value"] for each in task.executor.get("container", {}).get("env", [])}
         environments[task.name] = {**plain, "PATH": path, **own}
     return environments
+
+
+def _make_folders(declared: Json) -> None:
+    """Makes the folders of output artifacts: on a cluster these lie in an object store, where a file needs none."""
+    given = json_format.ParseDict({"artifacts": declared["artifacts"]}, pipeline_spec_pb2.ExecutorInput.Outputs())
+    outputs_utils.make_output_dirs(kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(given.artifacts))
 
 
 def _imported(task: Task, inputs: Json) -> Outputs:
