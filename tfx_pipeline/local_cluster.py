@@ -8,12 +8,10 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import os
 import pathlib
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -22,8 +20,8 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.orchestration.portable import outputs_utils
 
 from hrlrec_tf.errors import HrlrecError
-from tfx_pipeline import compiled
-from tfx_pipeline.compiled import CompiledError, CompiledPipeline, Json, Outputs, Task
+from tfx_pipeline import compiled, task_environment
+from tfx_pipeline.compiled import CompiledPipeline, Json, Outputs, Task
 
 RAN, CACHED = "ran", "cached"
 
@@ -88,7 +86,7 @@ class LocalCluster:
           TaskError: a task failed and has no retries left; the message names its log.
         """
         values, tasks = pipeline.parameters(parameters or {}), pipeline.tasks()
-        environments = _environments(tasks)
+        environments = task_environment.environments(tasks)
         now = datetime.datetime.now(datetime.timezone.utc)
         run_id = now.strftime("%Y%m%dT%H%M%S.%f")
         job = {
@@ -157,40 +155,6 @@ class LocalCluster:
             for name, given in inputs["artifacts"].items()
         }
         return {**inputs, "artifacts": artifacts}
-
-
-def _environments(tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
-    """Task -> environment of its process: this one's, without the secrets that are not for this task.
-
-    Raises:
-      CompiledError: the value of a secret is not in this environment, or a secret is to be mounted.
-    """
-    wanted: dict[str, dict[str, str]] = {}
-    for task in tasks:
-        if task.kubernetes.get("secretAsVolume"):
-            secret = task.kubernetes["secretAsVolume"][0]
-            raise CompiledError(
-                f"task {task.name} mounts secret {secret['secretName']} at {secret['mountPath']}, which only a cluster "
-                "can do; compile without it to run here"
-            )
-        wanted[task.name] = {
-            key["envVar"]: secret["secretName"]
-            for secret in task.kubernetes.get("secretAsEnv", [])
-            for key in secret["keyToEnv"]
-        }
-        for variable, secret in wanted[task.name].items():
-            if not os.environ.get(variable):
-                raise CompiledError(
-                    f"task {task.name} takes {variable} from secret {secret}: set that environment variable to run here"
-                )
-    secrets = {variable for variables in wanted.values() for variable in variables}
-    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environments = {}
-    for task in tasks:
-        plain = {name: value for name, value in os.environ.items() if name not in secrets - set(wanted[task.name])}
-        own = {each["name"]: each["value"] for each in task.executor.get("container", {}).get("env", [])}
-        environments[task.name] = {**plain, "PATH": path, **own}
-    return environments
 
 
 def _make_folders(declared: Json) -> None:
