@@ -110,6 +110,8 @@ class CompiledPipeline:
         component = self.spec["components"][spec["componentRef"]["name"]]
         label = component.get("executorLabel", "")
         executor = self.spec["deploymentSpec"]["executors"].get(label, {})
+        if "container" in executor and not executor["container"].get("command"):
+            raise CompiledError(f"task {name} starts its image's own entry point, which is not here; compile a command")
         special = {"triggerPolicy", "parameterIterator", "artifactIterator"}.intersection(spec)
         if special or not {"container", "importer"}.intersection(executor):
             what = ", ".join(sorted(special or executor or component))

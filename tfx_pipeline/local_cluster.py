@@ -134,8 +134,7 @@ class LocalCluster:
         deadline = time.monotonic() + _seconds(policy.get("backoffMaxDuration", "3600s"))
         for attempt in range(1, retries + 2):
             log = folder / f"attempt-{attempt}.log"
-            with log.open("wb") as file:
-                code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment).returncode
+            code = _start(command, log, environment)
             if code == 0:
                 return attempt
             if attempt > retries or time.monotonic() + wait > deadline:
@@ -155,6 +154,16 @@ class LocalCluster:
             for name, given in inputs["artifacts"].items()
         }
         return {**inputs, "artifacts": artifacts}
+
+
+def _start(command: list[str], log: pathlib.Path, environment: Mapping[str, str]) -> int:
+    """Runs a command to its end; all it says goes to `log`. Returns its exit code."""
+    with log.open("wb") as file:
+        try:
+            return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment).returncode
+        except OSError as error:  # there is no such program
+            file.write(str(error).encode())
+            return 127
 
 
 def _make_folders(declared: Json) -> None:

@@ -132,6 +132,13 @@ def test_what_only_a_cluster_can_do_is_refused(write, change, message):
         compiled.read(write(spec)).tasks()
 
 
+def test_a_container_without_a_command_is_refused(write):
+    spec = fakes.spec(a=fakes.task())
+    del spec["deploymentSpec"]["executors"]["a_executor"]["container"]["command"]
+    with pytest.raises(CompiledError, match="task a starts its image's own entry point, which is not here"):
+        compiled.read(write(spec)).tasks()
+
+
 def test_a_pipeline_inside_the_pipeline_is_refused(write):
     spec = fakes.spec(a=fakes.task())
     spec["components"]["a"] = {"dag": {"tasks": {}}}

@@ -152,6 +152,26 @@ def test_a_mounted_secret_is_refused(run):
         run(fakes.spec(a=fakes.task()), platform)
 
 
+def test_a_program_that_is_not_here_is_a_failed_task(run):
+    spec = fakes.spec(a=fakes.task())
+    spec["deploymentSpec"]["executors"]["a_executor"]["container"]["command"] = ["no-such-program"]
+    with pytest.raises(TaskError, match="task a failed 1 times, last with exit code 127: .*no-such-program"):
+        run(spec)
+
+
+@pytest.mark.parametrize(("typed", "wanted"), [(False, {"instanceSchema": ""}), (True, fakes.ARTIFACT["artifactType"])])
+def test_only_a_typed_cluster_hands_artifacts_over_with_their_types(tmp_path, typed, wanted):
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(
+        yaml.safe_dump(fakes.spec(a=fakes.task(), b=fakes.task(inputs={"in": fakes.artifact("a")}))), "utf-8"
+    )
+    LocalCluster(tmp_path / "root", typed).run(compiled.read(file))
+    (written,) = tmp_path.glob("root/small/*/b/executor_input.json")
+    given = json.loads(written.read_text())
+    assert given["inputs"]["artifacts"]["in"]["artifacts"][0]["type"] == wanted
+    assert given["outputs"]["artifacts"]["out"]["artifacts"][0]["type"] == fakes.ARTIFACT["artifactType"]
+
+
 def test_an_importer_hands_over_what_it_names(run, tmp_path):
     (tmp_path / "given").write_text("there")
     spec = fakes.spec(a=fakes.task(parameters={"uri": fakes.constant(str(tmp_path / "given"))}))
