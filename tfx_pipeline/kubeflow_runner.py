@@ -23,6 +23,7 @@ from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.errors import ConfigError, HrlrecError
 from tfx_pipeline import digest, kubeflow_entrypoint, kubeflow_settings, kubeflow_spec
 from tfx_pipeline.configs import IN_PROCESS, Digests, PipelineConfig, Thresholds
+from tfx_pipeline.example_gen import SessionExampleGen
 from tfx_pipeline.kubeflow_settings import KubeflowSettings
 from tfx_pipeline.pipeline import create_pipeline
 
@@ -83,14 +84,15 @@ def kubeflow_config(args: argparse.Namespace, beam_args: Sequence[str]) -> Pipel
 
 
 def check_masking_key(dataset: DatasetConfig, settings: KubeflowSettings) -> None:
-    """Raises `ConfigError` when the log is masked and no secret brings the key."""
+    """Raises `ConfigError` when the log is masked and no secret brings the key to the task that reads it."""
     if dataset.masking is None:
         return
     variable = dataset.masking.key_env
-    if not any(variable in secret.env for secret in settings.secrets):
+    reader = SessionExampleGen.__name__
+    if not any(variable in secret.env for secret in settings.secrets_of(reader)):
         raise ConfigError(
-            f"the log is masked with the key in {variable}, which no secret of the settings brings; add it under "
-            f"secrets, for instance {{secret: hrlrec-masking, env: {{{variable}: key}}}}"
+            f"the log is masked with the key in {variable}, which no secret of the settings brings to {reader}; add it "
+            f"under secrets, for instance {{secret: hrlrec-masking, env: {{{variable}: key}}, tasks: [{reader}]}}"
         )
 
 
