@@ -12,6 +12,7 @@ from tfx import types
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor, executor_spec
+from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, component_spec
 from tfx.utils import io_utils
@@ -36,10 +37,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: nothing; the log is a path.
           output_dict: `examples`, one artifact.
-          exec_properties: `dataset`, a `DatasetConfig` as JSON.
+          exec_properties: `dataset`, a `DatasetConfig` as JSON, and `log`, its place.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        dataset = parsing.build(DatasetConfig, json.loads(exec_properties["dataset"]), "")
+        settings = {**json.loads(exec_properties["dataset"]), "log": exec_properties["log"]}
+        dataset = parsing.build(DatasetConfig, settings, "")
         with _folder_beside(examples.uri) as folder:
             prepare(dataset, folder, self._beam_pipeline_args, show_progress=sys.stderr.isatty())
             for name in os.listdir(folder):
@@ -55,7 +57,10 @@ class SessionExampleGenSpec(component_spec.ComponentSpec):
 
     INPUTS: dict[str, Any] = {}
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Examples)}
-    PARAMETERS = {"dataset": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "dataset": component_spec.ExecutionParameter(type=str),
+        "log": component_spec.ExecutionParameter(type=str),
+    }
 
 
 class SessionExampleGen(tfx.types.BaseBeamComponent):
@@ -69,9 +74,13 @@ class SessionExampleGen(tfx.types.BaseBeamComponent):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(self, dataset: str) -> None:
-        """Args: `DatasetConfig` as JSON, the log's place included."""
+        """Args: `DatasetConfig` as JSON; its log becomes a property of its own, which a run may set."""
+        settings = json.loads(dataset)
+        log = settings.pop("log")
         examples = types.Channel(type=tfx.types.standard_artifacts.Examples)
-        super().__init__(SessionExampleGenSpec(dataset=dataset, examples=examples))
+        super().__init__(
+            SessionExampleGenSpec(dataset=json.dumps(settings, sort_keys=True), log=log, examples=examples)
+        )
 
 
 @contextlib.contextmanager
@@ -82,6 +91,8 @@ def _folder_beside(uri: str) -> Iterator[str]:
 
 
 def _move(source: str, target: str) -> None:
+    if fileio.exists(target):  # left by an attempt that failed; a retry is given the same place
+        fileio.rmtree(target) if fileio.isdir(target) else fileio.remove(target)
     if _is_local(target):
         os.rename(source, target)
     elif os.path.isdir(source):

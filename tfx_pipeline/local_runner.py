@@ -16,16 +16,12 @@ from hrlrec_tf.data import config as datasets
 from hrlrec_tf.data import masking, reading, schema
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.prepare import check_outside
-from hrlrec_tf.data.sessions import LOCAL_RUNNER, feature_spec
+from hrlrec_tf.data.sessions import feature_spec
 from hrlrec_tf.errors import ConfigError, HrlrecError
 from tfx_pipeline import dag, digest, evaluator
-from tfx_pipeline.configs import Daily, Digests, PipelineConfig, Thresholds
+from tfx_pipeline.configs import IN_PROCESS, Daily, Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
 from tfx_pipeline.pipeline import create_pipeline
-
-# Beam's default runner may try to download another one. The image is for workers in containers, of which there are none
-# here; naming it keeps TFX from building a wheel of itself for them, once per component.
-_IN_PROCESS = (f"--runner={LOCAL_RUNNER}", "--sdk_container_image=none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +96,7 @@ def local_config(
             digest.of_text(digest.of_log(*_paths(dataset)), _masking_state(dataset)),
         ),
         thresholds=thresholds or Thresholds(),
-        beam_args=tuple(beam_args) or _IN_PROCESS,
+        beam_args=tuple(beam_args) or IN_PROCESS,
         daily=daily,
     )
 
