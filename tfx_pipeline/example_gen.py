@@ -21,6 +21,7 @@ from hrlrec_tf.data import parsing
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.prepare import prepare
+from tfx_pipeline.window import Window
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -37,11 +38,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: nothing; the log is a path.
           output_dict: `examples`, one artifact.
-          exec_properties: `dataset`, a `DatasetConfig` as JSON, and `log`, its place.
+          exec_properties: `dataset`, a `DatasetConfig` as JSON, and `log`, its place; `date` and `days`, the window of
+            a daily run, "" for one that stands alone.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         settings = {**json.loads(exec_properties["dataset"]), "log": exec_properties["log"]}
         dataset = parsing.build(DatasetConfig, settings, "")
+        if exec_properties["date"]:
+            dataset = Window.of(exec_properties["date"], exec_properties["days"]).dataset(dataset)
         with _folder_beside(examples.uri) as folder:
             prepare(dataset, folder, self._beam_pipeline_args, show_progress=sys.stderr.isatty())
             for name in os.listdir(folder):
@@ -60,6 +64,8 @@ class SessionExampleGenSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "dataset": component_spec.ExecutionParameter(type=str),
         "log": component_spec.ExecutionParameter(type=str),
+        "date": component_spec.ExecutionParameter(type=str),
+        "days": component_spec.ExecutionParameter(type=str),
     }
 
 
@@ -73,14 +79,18 @@ class SessionExampleGen(tfx.types.BaseBeamComponent):
     SPEC_CLASS = SessionExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, dataset: str) -> None:
-        """Args: `DatasetConfig` as JSON; its log becomes a property of its own, which a run may set."""
+    def __init__(self, dataset: str, window: Window | None = None) -> None:
+        """Makes the component.
+
+        Args:
+          dataset: `DatasetConfig` as JSON; its log becomes a property of its own, which a run may set.
+          window: of a daily run; its date becomes a property of its own, too.
+        """
         settings = json.loads(dataset)
-        log = settings.pop("log")
+        properties = {"log": settings.pop("log"), "dataset": json.dumps(settings, sort_keys=True)}
+        properties |= {"date": window.date, "days": window.days} if window else {"date": "", "days": ""}
         examples = types.Channel(type=tfx.types.standard_artifacts.Examples)
-        super().__init__(
-            SessionExampleGenSpec(dataset=json.dumps(settings, sort_keys=True), log=log, examples=examples)
-        )
+        super().__init__(SessionExampleGenSpec(examples=examples, **properties))
 
 
 @contextlib.contextmanager

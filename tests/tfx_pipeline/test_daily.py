@@ -10,6 +10,8 @@ from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.logs import write_log
 from tfx_pipeline import card, daily
+from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.window import Window
 
 NOW = datetime.datetime(2024, 1, 4, 7, tzinfo=datetime.timezone.utc)
 
@@ -32,7 +34,9 @@ def test_the_newest_day_with_mature_labels_judges(log, tmp_path):
     assert parse(log, tmp_path, "--maturity-hours", "8").daily.window.date == "2024-01-02"
     config = parse(log, tmp_path, "--date", "2024-01-02", "--train-days", "1")
     assert config.daily.window.dates == ["2024-01-01", "2024-01-02"]
-    assert json.loads(config.dataset)["split"]["until"] == 1_704_240_000_000  # 2024-01-03
+    (example_gen,) = (each for each in create_pipeline(config).components if each.id == "SessionExampleGen")
+    assert example_gen.spec.exec_properties["date"] == "2024-01-02"
+    assert Window.of("2024-01-02", example_gen.spec.exec_properties["days"]) == config.daily.window
     assert config.daily.warm == ("training.epochs=1",) and config.daily.newest == 0
 
 
@@ -51,6 +55,7 @@ def test_limits_come_from_a_file(log, tmp_path):
         ([], "data: {hour: 0.5}", "limits.yaml: .*data.hour"),
         ([], "gates: {}", "limits.yaml: must have the sections data, model, thresholds"),
         ([], "- 1", "limits.yaml: must have the sections"),
+        (["--train-days", "0"], None, "train_days must be at least 1"),
     ],
 )
 def test_bad_usage_is_refused(log, tmp_path, words, limits, message):
