@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import math
 import pathlib
 import shutil
 import time
@@ -48,9 +49,13 @@ class Contest:
           BenchmarkError: its process has ended.
         """
         if kind not in self._contestants:
-            contestant = Contestant(kind, self._folder, self._folder, self._plan.quick, _MODULE)
-            self._contestants[kind] = self._stack.enter_context(contestant)
+            self._contestants[kind] = self._stack.enter_context(self._start(kind))
         return self._contestants[kind].ask(do, **options)
+
+    def build(self) -> None:
+        """Makes the models, in a process that ends with that; raises as `ask` does."""
+        with self._start(worker.BUILD) as builder:
+            builder.ask("build")
 
     def load(self, call: str, server: str = worker.SERVER) -> "RemoteLoad":
         """Puts load on a server."""
@@ -67,7 +72,8 @@ class Contest:
         """Poisson arrivals while new versions of the model are put into the base folder, evenly spread.
 
         Returns:
-          The calls; of each swap when its copying began and when the new version served; the server's states.
+          The calls; of each swap when its copying began and when the new version served, infinity if that was too
+          late for the load; the server's states.
         """
         states, windows = [], []
         gap = seconds / (swaps + 1)
@@ -86,7 +92,12 @@ class Contest:
                     begun, target = time.monotonic(), target + 1
                     self._add_version(target)
                 concurrent.futures.wait([running], _LOOK_SECONDS)
-            return running.result(), windows, states
+        if begun is not None:  # the load ended before the new version served
+            windows.append((begun, math.inf))
+        return running.result(), windows, states
+
+    def _start(self, kind: str) -> Contestant:
+        return Contestant(kind, self._folder, self._folder, self._plan.quick, _MODULE)
 
     def _add_version(self, number: int) -> None:
         base = base_of(self._folder, HRLREC)

@@ -5,6 +5,7 @@ are formed within a round.
 """
 
 import contextlib
+import math
 import os
 import pathlib
 import shutil
@@ -33,6 +34,8 @@ UNTRAINED = "The model was built for this benchmark from random sessions: its li
 _CALLS, _QUICK_CALLS = 200, 5  # in a turn
 _SWAP_SECONDS, _QUICK_SWAP_SECONDS = 30.0, 8.0
 _AFTER_SWAP = 1.0  # seconds after a new version serves that still count as the swap's
+_NAMES = {"rank": "{}", "rank_ids": "{}_ids", "deepfm": "deepfm_{}"}  # of a call's figures
+_KEYS = {worker.ONE_CORE: "in_process", worker.ALL_CORES: "in_process_all_cores", "grpc": "grpc"}
 _CURVES = {
     "candidates": (50, 100, 200, 400, 800, 1600, 3200, 5000),
     "history": (0, 10, 20, 41),
@@ -63,7 +66,7 @@ def contest(model_base: str | None, sessions: str | None, quick: bool) -> Iterat
             shutil.copytree(newest, base_of(folder, HRLREC) / newest.name)
         with Contest(folder, plan) as contestants:
             if model_base is None:
-                contestants.ask(worker.BUILD, "build")
+                contestants.build()
             yield contestants
 
 
@@ -88,8 +91,7 @@ def run(rounds: int, model_base: str | None = None, sessions: str | None = None,
         result["curves"] = _curves(contestants, [call for call in known if call != "rank_ids"], quick)
         bar.update(2)
         bar.close()
-    built = {"model": UNTRAINED} if model_base is None else {}
-    return {**result, **built, "note": NOTE, "cores": len(os.sched_getaffinity(0)), "quick": quick}
+    return {**result, **_circumstances(model_base, quick)}
 
 
 def soak(
@@ -99,7 +101,7 @@ def soak(
     with contest(model_base, sessions, quick) as contestants:
         result = sweep({"": contestants.load("rank")}, quick)
         result["soak"] = {"minutes": minutes, **swap(contestants, result["throughput"] / 2, 60 * minutes, swaps)}
-    return {**result, "note": NOTE, "cores": len(os.sched_getaffinity(0)), "quick": quick}
+    return {**result, **_circumstances(model_base, quick)}
 
 
 def swap(contestants: Contest, rate: float, seconds: float, swaps: int = 1) -> dict[str, Any]:
@@ -124,13 +126,20 @@ def swap(contestants: Contest, rate: float, seconds: float, swaps: int = 1) -> d
         "during": during,
         "p99_ratio": during["p99_ms"] / before["p99_ms"],
         "errors": samples.summary()["errors"],
-        "swaps": len(windows),
+        "swaps": sum(math.isfinite(end) for _, end in windows),
         "swap_seconds": [end - start for start, end in windows],
         "versions": sorted({int(state["version"]) for state in states}),
         "rss_mb_per_minute": float(slope),
         "rss_mb": memory.tolist(),
         "seconds": (moments - moments[0]).tolist(),
     }
+
+
+def _circumstances(model_base: str | None, quick: bool) -> dict[str, Any]:
+    """What a reader must know of the figures; `load_average`: processes that wanted a core, over 5 minutes."""
+    built = {"model": UNTRAINED} if model_base is None else {}
+    machine = {"cores": len(os.sched_getaffinity(0)), "load_average": os.getloadavg()[1]}
+    return {**built, **machine, "note": NOTE, "quick": quick}
 
 
 def _latencies(contestants: Contest, known: Sequence[str], rounds: int, quick: bool, bar: tqdm) -> dict[str, Any]:
@@ -156,14 +165,12 @@ def _latencies(contestants: Contest, known: Sequence[str], rounds: int, quick: b
         found = percentiles([seconds for turn in turns[name] for seconds in turn])
         return found | ({"cpu_p50_ms": 1e3 * statistics.median(cpu[name])} if name in cpu else {})
 
-    names = {"rank": "", "rank_ids": "_ids", "deepfm": ""}
-    result = {"client": figures("client")}
+    result: dict[str, Any] = {"client": figures("client"), "grpc_overhead_ms": {}, "grpc_overhead_all_cores_ms": {}}
     for call in known:
-        prefix = "deepfm_" if call == "deepfm" else ""
-        for kind, key in ((worker.ONE_CORE, "in_process"), (worker.ALL_CORES, "in_process_all_cores"), ("grpc", "grpc")):
-            result[f"{prefix}{key}{names[call]}"] = figures(f"{kind} {call}")
-        for kind, key in ((worker.ONE_CORE, "overhead"), (worker.ALL_CORES, "overhead_all_cores")):
-            result.setdefault(f"grpc_{key}_ms", {})[call] = _difference(turns[f"grpc {call}"], turns[f"{kind} {call}"])
+        result |= {_NAMES[call].format(key): figures(f"{kind} {call}") for kind, key in _KEYS.items()}
+        through = turns[f"grpc {call}"]
+        result["grpc_overhead_ms"][call] = _difference(through, turns[f"{worker.ONE_CORE} {call}"])
+        result["grpc_overhead_all_cores_ms"][call] = _difference(through, turns[f"{worker.ALL_CORES} {call}"])
     return result
 
 
@@ -195,4 +202,3 @@ def _curves(contestants: Contest, known: Sequence[str], quick: bool) -> dict[str
                 times = contestants.ask(worker.ONE_CORE, "run", call=call, repeat=repeat, **{field: point[field]})
                 point[f"{call}_ms"] = 1e3 * statistics.median(each["wall"] for each in times)
     return curves
-

@@ -82,12 +82,20 @@ def _chart(
 
 def _heading(result: Mapping[str, Any]) -> list[str]:
     lines = [result["note"], *([result["model"]] if "model" in result else [])]
-    return [*lines, f"{result['cores']} cores, which server and load generator share"] if "cores" in result else lines
+    if "cores" in result:
+        lines.append(
+            f"{result['cores']} cores, which server and load generator share; {result['load_average']:.1f} processes "
+            "wanted one, on average over the last 5 minutes, these among them"
+        )
+    return lines
 
 
 def _throughput(result: Mapping[str, Any]) -> list[str]:
     lines = []
-    for key, what in (("", "no batching" if "throughput_batched" in result else "the server"), ("_batched", "batching")):
+    for key, what in (
+        ("", "no batching" if "throughput_batched" in result else "the server"),
+        ("_batched", "batching"),
+    ):
         if result.get(f"throughput{key}") is None:
             continue
         rates = f"{result[f'throughput{key}']:.0f} answers per second at most"

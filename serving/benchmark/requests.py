@@ -26,9 +26,7 @@ class Requests:
         self._plan = plan
         self._drawn: list[RankRequest] = []
         if plan.sessions is not None:
-            drawn = session_requests.sample_requests(
-                plan.sessions, count=plan.requests, per_channel=_MOST_PER_CHANNEL
-            )
+            drawn = session_requests.sample_requests(plan.sessions, count=plan.requests, per_channel=_MOST_PER_CHANNEL)
             self._drawn = [RankRequest.from_dict(request) for request in drawn]
 
     def make(self, count: int, candidates: int | None = None, history: int | None = None) -> list[RankRequest]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from hrlrec_tf.benchmark.processes import answer
 from hrlrec_tf.benchmark.timing import Times, measure
+from hrlrec_tf.errors import ModelError
 from serving.benchmark.plan import CALLS, HRLREC, Plan, base_of, newest_version
 from serving.benchmark.requests import Requests, ids_only
 from serving.messages import RankRequest
@@ -101,9 +102,7 @@ class Load:
         self._load, self._plan, self._requests = load, plan, Requests(plan)
         self._messages: dict[str, Any] = {}
 
-    def closed(
-        self, call: str, address: str, callers: int, calls: int | None, seconds: float | None
-    ) -> dict[str, Any]:
+    def closed(self, call: str, address: str, callers: int, calls: int | None, seconds: float | None) -> dict[str, Any]:
         """`calls` calls of each caller, or as many as fit into `seconds`."""
         with self._generator(call, address) as generator:
             generator.closed_loop(1, calls=1)
@@ -128,6 +127,8 @@ class Load:
         named = CALLS[call]
         if call not in self._messages:
             inputs = self._load.signature_inputs(address, named.model, named.signature)
+            if inputs is None:
+                raise ModelError(f"the model at {address} has no signature {named.signature!r}")
             requests = _of_call(self._requests.make(self._plan.requests), call)
             self._messages[call] = [
                 self._load.message([request], named.model, named.signature, inputs) for request in requests
