@@ -115,4 +115,9 @@ def test_serve_until_told_to_stop(model_base, request_file, tmp_path, number):
     finally:
         process.kill()
     assert process.returncode == 0, log.read_text()
-    assert json.loads(output.splitlines()[-1]) == {"address": address, "model_name": "hrlrec", "version": 1}
+    assert json.loads(output.splitlines()[-1]) == {
+        "address": address,
+        "model_name": "hrlrec",
+        "version": 1,
+        "models": {"hrlrec": [1]},
+    }

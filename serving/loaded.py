@@ -1,0 +1,137 @@
+"""One SavedModel, loaded, warmed up and ready to answer."""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_log_pb2
+
+from hrlrec_tf.errors import ModelError
+from serving import signatures
+
+SAVED_MODEL = "saved_model.pb"
+WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A Predict request that fits the signature it names.
+
+    Attributes:
+      signature: the signature's name.
+      inputs: its inputs.
+      outputs: the names of the outputs to answer with.
+    """
+
+    signature: str
+    inputs: Mapping[str, tf.Tensor]
+    outputs: Sequence[str]
+
+    @property
+    def rows(self) -> int | None:
+        """Size of the first dimension, which all inputs must share to be batched; None where they do not."""
+        sizes = {tensor.shape[0] if tensor.shape.rank else None for tensor in self.inputs.values()}
+        return sizes.pop() if len(sizes) == 1 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedVersion:
+    """One SavedModel, loaded and ready.
+
+    Attributes:
+      number: the version.
+      functions: its signatures' concrete functions.
+      signature_defs: its signatures as GetModelMetadata reports them.
+      model: the loaded object; it keeps the variables alive that the functions read.
+      warmup_requests: how many requests were replayed.
+      warmup_seconds: how long that took.
+    """
+
+    number: int
+    functions: Mapping[str, Any]
+    signature_defs: get_model_metadata_pb2.SignatureDefMap
+    model: Any
+    warmup_requests: int = 0
+    warmup_seconds: float = 0.0
+
+    @classmethod
+    def load(cls, folder: pathlib.Path) -> "ServedVersion":
+        """Loads the SavedModel in `folder` and replays its warm-up requests; raises whatever goes wrong."""
+        saved_model = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL).read_bytes())
+        graph = next((graph for graph in saved_model.meta_graphs if "serve" in graph.meta_info_def.tags), None)
+        if graph is None:
+            raise ModelError("it has no graph with the tag 'serve'; export it with tf.saved_model.save")
+        model = tf.saved_model.load(str(folder))
+        defs = get_model_metadata_pb2.SignatureDefMap(signature_def=graph.signature_def)
+        version = cls(int(folder.name), dict(model.signatures), defs, model)
+        start = time.perf_counter()
+        requests = version._warm_up(folder / WARMUP_REQUESTS)
+        return dataclasses.replace(
+            version, warmup_requests=requests, warmup_seconds=time.perf_counter() - start if requests else 0.0
+        )
+
+    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        """Answers a Predict call; raises `signatures.Refusal` when the request does not fit or the graph refuses it."""
+        call = self.read(request)
+        return self.respond(request, call, self.run(call.signature, call.inputs))
+
+    def signature_inputs(self, name: str) -> Mapping[str, meta_graph_pb2.TensorInfo]:
+        """The inputs of a signature ("" is the default one); raises `signatures.Refusal` when there is none."""
+        return self.signature_defs.signature_def[self._known(name)].inputs
+
+    def read(self, request: predict_pb2.PredictRequest) -> Call:
+        """The call that a request makes; raises `signatures.Refusal` when it does not fit the signature."""
+        name = self._known(request.model_spec.signature_name)
+        outputs = sorted(self.signature_defs.signature_def[name].outputs)
+        unknown = sorted(set(request.output_filter) - set(outputs))
+        if unknown:
+            known = ", ".join(outputs)
+            raise signatures.invalid(f"the signature {name!r} has no output {unknown[0]!r}; it has: {known}")
+        inputs = signatures.read_inputs(self.functions[name], name, request.inputs)
+        return Call(name, inputs, list(request.output_filter) or outputs)
+
+    def run(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        """All outputs of a signature; raises `signatures.Refusal` when the graph refuses the inputs."""
+        try:
+            outputs = self.functions[signature](**inputs)
+        except tf.errors.OpError as error:
+            raise signatures.of_error(error) from error
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    def respond(
+        self, request: predict_pb2.PredictRequest, call: Call, outputs: Mapping[str, np.ndarray]
+    ) -> predict_pb2.PredictResponse:
+        """The answer to `request`, of the outputs it asks for."""
+        response = predict_pb2.PredictResponse()
+        response.model_spec.CopyFrom(request.model_spec)
+        response.model_spec.version.value = self.number
+        response.model_spec.signature_name = call.signature
+        for name in call.outputs:
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
+        return response
+
+    def _known(self, name: str) -> str:
+        name = name or DEFAULT_SIGNATURE
+        if name not in self.functions:
+            known = ", ".join(sorted(self.functions))
+            raise signatures.invalid(f"the model has no signature {name!r}; it has: {known}")
+        return name
+
+    def _warm_up(self, path: pathlib.Path) -> int:
+        if not path.is_file():
+            return 0
+        requests = 0
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+            if not log.HasField("predict_log"):
+                kind = log.WhichOneof("log_type")
+                raise ModelError(f"{WARMUP_REQUESTS} holds a {kind}; only predict_log can be replayed")
+            self.predict(log.predict_log.request)
+            requests += 1
+        return requests
