@@ -28,8 +28,12 @@ _SERIES = {"rank_ms": ("rank", Ink.FIRST), "deepfm_ms": ("DeepFM's score", Ink.S
 def as_text(result: Mapping[str, Any]) -> str:
     """Everything that one run found, as tables."""
     lines = [*_heading(result), ""]
-    rows = [[what, *(result[key][name] for name in PERCENTILES)] for key, what in _CALLS.items() if key in result]
-    lines += [*table(["milliseconds", *_HEADS], rows), ""]
+    rows = [
+        [what, *(result[key][name] for name in PERCENTILES), result[key].get("cpu_p50_ms", "")]
+        for key, what in _CALLS.items()
+        if key in result
+    ]
+    lines += [*table(["milliseconds", *_HEADS, "CPU p50"], rows), ""]
     for key, what in (("grpc_overhead_ms", "one core"), ("grpc_overhead_all_cores_ms", "all cores")):
         found = ", ".join(f"{call} {value:.2f} ms" for call, value in result.get(key, {}).items())
         lines += [f"median through gRPC minus median in process on {what}: {found}"] if found else []

@@ -57,7 +57,6 @@ def measured(tmp_path_factory, prepared, base):
         patch.setattr(contest, "Contestant", InThisProcess)
         patch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda count: None)
         patch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda count: None)
-        patch.setattr(measure, "_QUICK_SWAP_SECONDS", 4.0)
         words = f"serve --quick --rounds=2 --model-base={base} --data={prepared} --charts={charts}"
         return tiny.run_verb(verb.VERB, words), charts
 
