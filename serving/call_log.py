@@ -1,4 +1,4 @@
-"""One JSON line per call on the logger `serving.calls`: what was asked of which version and how it went.
+"""One JSON line per call on the logger `serving.call_log`: what was asked of which version and how it went.
 
 Never the inputs, the answers or a user's id; of what a client sent only its own `x-request-id`, cut to fit a line.
 """
@@ -11,7 +11,7 @@ from serving.loaded import DEFAULT_SIGNATURE
 
 REQUEST_ID = "x-request-id"
 
-_LOG = logging.getLogger("serving.calls")
+_LOG = logging.getLogger(__name__)
 _MAX_TEXT = 128
 
 

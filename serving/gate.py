@@ -13,10 +13,16 @@ from serving.signatures import Refusal
 
 
 class Deadline:
-    """A moment after which an answer is of no use; without `seconds` there is none."""
+    """A moment after which an answer is of no use.
+
+    Args:
+      seconds: from now; None, or more than a lock can wait (as gRPC says where a client set no deadline), for never.
+    """
 
     def __init__(self, seconds: float | None) -> None:
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self._end: float | None = None
+        if seconds is not None and seconds <= threading.TIMEOUT_MAX:
+            self._end = time.monotonic() + seconds
 
     @property
     def remaining(self) -> float | None:

@@ -18,6 +18,8 @@ SAVED_MODEL = "saved_model.pb"
 WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 DEFAULT_SIGNATURE = "serving_default"
 
+_RECORD_FRAME = 16  # bytes that a TFRecord has around its data: length, two checksums
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -126,7 +128,7 @@ class ServedVersion:
     def _warm_up(self, path: pathlib.Path) -> int:
         if not path.is_file():
             return 0
-        requests = 0
+        requests, read = 0, 0
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             log = prediction_log_pb2.PredictionLog.FromString(record)
             if not log.HasField("predict_log"):
@@ -134,4 +136,7 @@ class ServedVersion:
                 raise ModelError(f"{WARMUP_REQUESTS} holds a {kind}; only predict_log can be replayed")
             self.predict(log.predict_log.request)
             requests += 1
+            read += len(record) + _RECORD_FRAME
+        if read != path.stat().st_size:  # TensorFlow takes a cut record's head for the end of the file
+            raise ModelError(f"{WARMUP_REQUESTS} is cut short after {requests} requests; copy the version again")
         return requests

@@ -76,7 +76,7 @@ class EmbeddedServer:
       batching_parameters_file: TensorFlow Serving's batching parameters; it enables batching, too.
       monitoring_config_file: TensorFlow Serving's monitoring config: Prometheus metrics on the REST port.
       ssl_config_file: TensorFlow Serving's TLS config, for both ports.
-      log_calls: share of calls that are logged, one JSON line each, on the logger `serving.calls`.
+      log_calls: share of calls that are logged, one JSON line each, on the logger `serving.call_log`.
 
     Raises:
       ConfigError: options contradict each other, or a file cannot be read or is wrong.

@@ -14,7 +14,9 @@ import time
 from collections.abc import Iterator
 
 import fakes
+import grpc
 import pytest
+import toy
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -127,3 +129,29 @@ def _wait_until_it_ranks(address: str) -> None:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
+
+
+@pytest.fixture(scope="session")
+def toy_versions(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the toy model as versions 1, 2 and 3, whose factor is the version; tests copy from it."""
+    folder = tmp_path_factory.mktemp("toys")
+    for number in (1, 2, 3):
+        toy.write(folder / str(number), factor=number)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_server(toy_versions: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """Version 3 of the toy model over gRPC and REST, with metrics and a log of all calls; tests must not change it."""
+    monitoring = tmp_path_factory.mktemp("toy") / "monitoring.txt"
+    monitoring.write_text("prometheus_config { enable: true }")
+    with EmbeddedServer(
+        toy_versions, 0, model_name=toy.NAME, rest_port=0, monitoring_config_file=monitoring, log_calls=1.0
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def toy_channel(toy_server: EmbeddedServer) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(toy_server.address) as channel:
+        yield channel
