@@ -110,7 +110,7 @@ def read_request(inputs: Inputs, reader: SessionReader) -> tuple[Request, Candid
     """Shapes the raw tensors of a request as sessions have them and looks them up."""
     spec = reader.spec
     raw = {name: tf.identity(values) for name, values in inputs.items()}
-    candidate_tags = split_tags(raw[features.CANDIDATE + "tags"], spec.max_tags)
+    candidate_tags, present_tags = _candidate_tags(raw[features.CANDIDATE + "tags"], spec.max_tags)
     session = {name: raw[name] for name in spec.request if name != "request_id"}
     for name, kind in spec.history_rows.items():
         values = raw[name]
@@ -121,8 +121,7 @@ def read_request(inputs: Inputs, reader: SessionReader) -> tuple[Request, Candid
     for name in features.PROFILE:
         session[name] = as_sparse(raw[name])
     for name in spec.item:
-        values = candidate_tags if name == "tags" else raw[features.CANDIDATE + name]
-        session[name] = as_sparse(tf.reshape(values, [tf.shape(values)[0], -1]))
+        session[name] = present_tags if name == "tags" else as_sparse(raw[features.CANDIDATE + name])
     batch = reader.transform(session)
     rows = {name: batch.pop(name) for name in spec.item}
     request = Request(batch, raw["profile_channel"], raw["profile_tag"])
@@ -198,6 +197,20 @@ def split_tags(joined: tf.Tensor, max_tags: int) -> tf.Tensor:
     return tf.reshape(padded, tf.concat([tf.shape(joined), [max_tags]], axis=0))
 
 
+def _candidate_tags(joined: tf.Tensor, max_tags: int) -> tuple[tf.Tensor, tf.SparseTensor]:
+    """`split_tags` of candidates [B, N], and the same as [B, N * K] without the many places that hold no tag."""
+    flat = tf.strings.split(tf.reshape(joined, [-1]), features.TAG_SEPARATOR)[:, :max_tags]
+    shape = tf.shape(joined, tf.int64)
+    sparse = flat.to_sparse()
+    place = sparse.indices[:, 0] * max_tags + sparse.indices[:, 1]
+    width = shape[1] * max_tags
+    indices = tf.stack([place // width, place % width], axis=-1)
+    dense = flat.to_tensor(default_value="", shape=[None, max_tags])
+    return tf.reshape(dense, tf.concat([tf.shape(joined), [max_tags]], axis=0)), tf.SparseTensor(
+        indices, sparse.values, tf.stack([shape[0], width])
+    )
+
+
 def _newest(values: tf.Tensor, rows: int, kind: Kind) -> tf.Tensor:
     """The last `rows` rows of [B, h, ...], padded on the left."""
     padding = [[0, 0], [rows, 0]] + [[0, 0]] * (values.shape.rank - 2)
@@ -206,36 +219,33 @@ def _newest(values: tf.Tensor, rows: int, kind: Kind) -> tf.Tensor:
 
 
 def _check_requests(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
-    """One assertion per rule; each message names the input and what is wrong."""
-    checks = _check_shapes(inputs, spec)
-    for name, (kind, _) in spec.serving_inputs().items():
-        if kind is Kind.INT and name != "timestamp":
-            checks.append(_assert(tf.reduce_all(inputs[name] >= 0), f"{name} must not be negative", inputs[name]))
-    ids, channels = inputs[features.CANDIDATE + "item_id"], inputs[features.CANDIDATE + "channel"]
+    """Assertions; each message names the input and what is wrong. Few operations, for every call runs them."""
+    checks = [_check_shapes(inputs, names) for names in _groups(spec)]
     with tf.control_dependencies(checks):  # values can be compared where shapes are right
+        counts = {
+            f"{name} must not be negative": tf.reduce_min(inputs[name])
+            for name, (kind, _) in spec.serving_inputs().items()
+            if kind is Kind.INT and name != "timestamp"
+        }
+        smallest = tf.stack(list(counts.values()))
+        checks.append(_assert_each(smallest >= 0, list(counts), smallest))
+        ids, channels = inputs[features.CANDIDATE + "item_id"], inputs[features.CANDIDATE + "channel"]
         present = ids != ""
         some = tf.reduce_all(tf.reduce_any(present, axis=-1))
         placed = tf.reduce_all(tf.logical_not(present) | (channels != ""))
-        return [
-            *checks,
-            _assert(some, "every request needs at least one candidate", tf.shape(ids)),
-            _assert(placed, "every candidate with an item_id needs a channel", tf.shape(ids)),
-        ]
+        rules = ["every request needs at least one candidate", "every candidate with an item_id needs a channel"]
+        return [*checks, _assert_each(tf.stack([some, placed]), rules, tf.stack([tf.shape(ids)] * 2))]
 
 
-def _check_shapes(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
-    batch = tf.shape(inputs["user_id"])[0]
-    checks = []
-    for names in _groups(spec):
-        first = tf.shape(inputs[names[0]])
-        for name in names:
-            shape = tf.shape(inputs[name])
-            checks.append(_assert(shape[0] == batch, f"{name} must have one row per request, as user_id has", shape))
-            if name != names[0]:
-                checks.append(
-                    _assert(tf.reduce_all(shape == first), f"{name} must have the shape of {names[0]}", shape)
-                )
-    return checks
+def _check_shapes(inputs: Inputs, names: Sequence[str]) -> tf.Operation:
+    """Inputs of one group must have one shape, and a row for each request."""
+    batch = tf.shape(inputs["user_id"])[:1]
+    shapes = tf.stack([tf.shape(inputs[name]) for name in names])
+    one_row_each = tf.reduce_all(shapes[:, :1] == batch, axis=-1)
+    same = tf.reduce_all(shapes == shapes[:1], axis=-1)
+    rules = [f"{name} must have one row per request, as user_id has" for name in names]
+    rules += [f"{name} must have the shape of {names[0]}" for name in names]
+    return _assert_each(tf.concat([one_row_each, same], axis=0), rules, tf.tile(shapes, [2, 1]))
 
 
 def _groups(spec: FeatureSpec) -> list[list[str]]:
@@ -251,12 +261,15 @@ def _groups(spec: FeatureSpec) -> list[list[str]]:
 
 def _check_epsilon(inputs: Inputs) -> list[tf.Operation]:
     epsilon, shape = inputs["epsilon"], tf.shape(inputs["epsilon"])
-    batch = tf.shape(inputs["user_id"])[0]
-    return [
-        _assert(shape[0] == batch, "epsilon must have one row per request, as user_id has", shape),
-        _assert(tf.reduce_all((epsilon >= 0) & (epsilon <= 1)), "epsilon must lie between 0 and 1", epsilon),
-    ]
+    length = _assert_each(
+        shape == tf.shape(inputs["user_id"]), ["epsilon must have one row per request, as user_id has"], [shape]
+    )
+    fits = tf.reduce_all((epsilon >= 0) & (epsilon <= 1), keepdims=True)
+    return [length, _assert_each(fits, ["epsilon must lie between 0 and 1"], [epsilon])]
 
 
-def _assert(condition: tf.Tensor, rule: str, received: tf.Tensor) -> tf.Operation:
-    return tf.debugging.Assert(condition, [f"hrlrec: {rule}; received", received])
+def _assert_each(conditions: tf.Tensor, rules: Sequence[str], received: tf.Tensor | Sequence[tf.Tensor]) -> tf.Operation:
+    """One assertion for conditions [R] with a rule and something received each: the first that is broken is reported."""
+    broken = tf.argmin(tf.cast(conditions, tf.int32))
+    sentence = tf.gather([f"hrlrec: {rule}; received" for rule in rules], broken)
+    return tf.raw_ops.Assert(condition=tf.reduce_all(conditions), data=[sentence, tf.gather(received, broken)])

@@ -71,7 +71,7 @@ class CumulativePath(tf.keras.layers.Layer):
     Call:
       profile: of the user. placed: [B, T, ...]. context: [B, T, D], field (b) of the position.
       constraint: [B, T, C] one-hot of the selected channel at the item level, None at the channel level.
-      Returns [B, T, dim].
+      Returns [B, T, dim]. For one position, T is left out of all of them.
 
     Raises:
       ConfigError: dim is no size.
@@ -86,17 +86,17 @@ class CumulativePath(tf.keras.layers.Layer):
     def call(
         self, profile: Profile, placed: Placed, context: tf.Tensor, constraint: tf.Tensor | None = None
     ) -> tf.Tensor:
-        impressions = profile.impressions[:, tf.newaxis] + placed.channels
-        clicks = tf.broadcast_to(profile.clicks[:, tf.newaxis], tf.shape(impressions))
+        if context.shape.rank == 3:
+            positions = tf.shape(context)[1]
+            profile = Profile(*(tf.repeat(values[:, tf.newaxis], positions, axis=1) for values in profile))
+        impressions, clicks = profile.impressions + placed.channels, profile.clicks
         per_channel = [*_counts(impressions, clicks), placed.channels]
         overall = _counts(*(tf.reduce_sum(values, axis=-1, keepdims=True) for values in (impressions, clicks)))
         parts = [*per_channel, *overall, placed.tags, context]
         if constraint is not None:
-            selected = [tf.reduce_sum(values * constraint, axis=-1) for values in per_channel]
-            parts += [tf.stack(selected, axis=-1), constraint]
-        positions = tf.shape(context)[1]
-        for tags in (profile.shown_tags, profile.clicked_tags):
-            parts.append(tf.repeat(tags[:, tf.newaxis], positions, axis=1))
+            selected = tf.linalg.matvec(tf.stack(per_channel, axis=-2), constraint)
+            parts += [selected, constraint]
+        parts += [profile.shown_tags, profile.clicked_tags]
         return self.dense(tf.concat([tf.cast(part, self.compute_dtype) for part in parts], axis=-1))
 
     def get_config(self) -> dict:

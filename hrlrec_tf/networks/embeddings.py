@@ -172,9 +172,16 @@ class SessionEmbedding(tf.keras.layers.Layer):
           rows: item features and as-of counts, [B, S].
           position: [B, S] from 1.
         """
-        timestamp = tf.broadcast_to(batch["timestamp"][:, tf.newaxis], tf.shape(position))
-        context = self.list_context(batch, position)
-        return self._rows(rows, context, tf.fill(tf.shape(timestamp), _UNKNOWN))
+        return self.placed_in(self.list_context(batch, position), rows)
+
+    def placed_in(self, context: tf.Tensor, rows: Batch, items: tf.Tensor | None = None) -> Rows:
+        """`placed` in a known field (b).
+
+        Args:
+          context: [..., D]. rows: as in `placed`, [...]. items: the items' embeddings [..., D] where they are known too;
+            `rows` then needs no item features but `channel`.
+        """
+        return self._rows(rows, context, tf.constant(_UNKNOWN), items)
 
     def list_context(self, batch: Batch, position: tf.Tensor) -> tf.Tensor:
         """Field (b) of positions of the current list: [B, S, D]."""
@@ -182,12 +189,13 @@ class SessionEmbedding(tf.keras.layers.Layer):
         context = self.context(timestamp, position, tf.zeros_like(position))
         return context + self.request_context(batch)[:, tf.newaxis]
 
-    def _rows(self, rows: Batch, context: tf.Tensor, feedback: tf.Tensor) -> Rows:
-        counts = {name: log2_bucket(rows[name], COUNT_BUCKETS) for name in features.COUNTS}
+    def _rows(self, rows: Batch, context: tf.Tensor, feedback: tf.Tensor, items: tf.Tensor | None = None) -> Rows:
+        buckets = log2_bucket(tf.stack([rows[name] for name in features.COUNTS]), COUNT_BUCKETS)
+        counts = dict(zip(features.COUNTS, tf.unstack(buckets), strict=True))
         return Rows(
             context=context,
             channel=self.channel_embeddings(rows["channel"]) + self.feedback["channel"](feedback),
-            item=self.item_embeddings(rows) + self.feedback["item"](feedback),
+            item=(self.item_embeddings(rows) if items is None else items) + self.feedback["item"](feedback),
             channel_counts=self.channel_counts(counts),
             item_counts=self.item_counts(counts),
         )
