@@ -33,7 +33,8 @@ class Requests:
         """The first `count` requests, always the same ones.
 
         Args:
-          candidates, history: how many; by default the plan's. Sessions may hold fewer.
+          candidates, history: how many; by default the plan's. Sessions may hold fewer; their histories are filled up
+            with empty rows in front, so that a batching server can join calls.
         """
         candidates = self._plan.candidates if candidates is None else candidates
         history = self._plan.history if history is None else history
@@ -43,7 +44,8 @@ class Requests:
     def _cut(self, number: int, candidates: int, history: int) -> RankRequest:
         drawn = self._drawn[number % len(self._drawn)]
         chosen = np.random.default_rng(number).permutation(len(drawn.candidates))[:candidates]
-        rows = drawn.history[max(len(drawn.history) - history, 0) :]
+        missing = [Row("", "")] * max(history - len(drawn.history), 0)
+        rows = (*missing, *drawn.history[max(len(drawn.history) - history, 0) :])
         return dataclasses.replace(drawn, candidates=tuple(drawn.candidates[n] for n in chosen), history=rows)
 
     def _random(self, number: int, candidates: int, history: int) -> RankRequest:

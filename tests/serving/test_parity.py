@@ -1,8 +1,8 @@
 """One answer everywhere: offline, after export and reload, through gRPC, through REST and by `hrlrec rank`.
 
-Golden requests are those of evaluation sessions, and some at the edges. `rank` and `score` are compared with the trained
-network called in this process, `score_examples` with `hrlrec evaluate`'s own rows. Where the server batches, calls that
-meet must answer as calls alone.
+Golden requests are those of evaluation sessions, and some at the edges. `rank` and `score` are compared with the
+trained network called in this process, `score_examples` with `hrlrec evaluate`'s own rows. Where the server batches,
+calls that meet must answer as calls alone.
 """
 
 import concurrent.futures
@@ -25,7 +25,7 @@ from hrlrec_tf.data.requests import sample_requests
 from hrlrec_tf.evaluation.scoring import score_sessions
 from serving import verbs
 from serving.benchmark.worker import BATCHING_FILE
-from serving.messages import Profile, RankRequest
+from serving.messages import Counts, Profile, RankRequest, Row
 from serving.server import EmbeddedServer
 
 SIGNATURES = ("rank", "serving_default", "score")
@@ -160,14 +160,24 @@ def test_score_examples_are_what_evaluate_says(model_dir, prepared, channel):
         np.testing.assert_allclose(answered[output][weight > 0], rows[column], rtol=1e-4, atol=1e-6)
 
 
-def test_calls_that_meet_in_a_batch_answer_as_offline(base, golden, calls, offline):
+def joinable(request: RankRequest, rows: int) -> RankRequest:
+    """The same request for a server that batches: history at full width, no empty profile, so that what is padded on
+    the right are candidates and profile, and neither is empty.
+    """
+    missing = [Row("", "")] * (rows - len(request.history))
+    profile = Profile(request.profile.channels or {"": Counts()}, request.profile.tags or {"": Counts()})
+    return dataclasses.replace(request, history=(*missing, *request.history[-rows:]), profile=profile)
+
+
+def test_calls_that_meet_in_a_batch_answer_as_offline(base, golden, reader, offline):
     with (
         EmbeddedServer(base, port=0, batching_parameters_file=BATCHING_FILE) as server,
         grpc.insecure_channel(server.address) as channel,
         concurrent.futures.ThreadPoolExecutor(len(golden)) as pool,
     ):
-        names = [(name, "rank") for name in golden]
+        rows = reader.spec.history_length
+        calls = {name: call_of([joinable(request, rows)], channel) for name, request in golden.items()}
         for _ in range(3):
-            answers = pool.map(lambda key: predict(channel, calls[key]), names)
-            for key, answer in zip(names, answers, strict=True):
-                assert_same(arrays(answer), offline[key])
+            answers = pool.map(lambda call: predict(channel, call), calls.values())
+            for name, answer in zip(calls, answers, strict=True):
+                assert_same(arrays(answer), offline[name, "rank"])
