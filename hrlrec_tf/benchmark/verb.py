@@ -49,7 +49,7 @@ def _run_train(args: argparse.Namespace) -> Mapping[str, Any]:
 
 VERB = Verb(
     help="measure the speed of training or serving",
-    example="hrlrec benchmark train --rounds 10 --json speed.json",
+    example="hrlrec benchmark serve --rounds 10 --json speed.json --charts charts",
     add_arguments=_add_arguments,
     run=_run,
 )

@@ -160,6 +160,36 @@ def test_score_examples_are_what_evaluate_says(model_dir, prepared, channel):
         np.testing.assert_allclose(answered[output][weight > 0], rows[column], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "candidate_",
+        pytest.param(
+            "profile_channel",
+            marks=pytest.mark.xfail(reason="the graph still counts a profile entry as often as it comes", strict=False),
+        ),
+        pytest.param(
+            "profile_tag",
+            marks=pytest.mark.xfail(reason="the graph still counts a profile entry as often as it comes", strict=False),
+        ),
+    ],
+)
+@pytest.mark.parametrize("signature", ["rank", "score"])
+def test_padding_with_the_first_value_changes_nothing(channel, calls, offline, prefix, signature):
+    padded = predict_pb2.PredictRequest()
+    padded.CopyFrom(calls["session 0", signature])
+    expected = offline["session 0", signature]
+    for name, tensor in padded.inputs.items():
+        if name.startswith(prefix):
+            values = tf.make_ndarray(tensor)
+            values = np.concatenate([values, np.full([1, 3], values[0, 0])], axis=1)
+            tensor.CopyFrom(tf.make_tensor_proto(values))
+    found = arrays(predict(channel, padded))
+    if signature == "score":  # what is padded has a score, too
+        found = {name: values[:, : expected[name].shape[1]] for name, values in found.items()}
+    assert_same(found, expected)
+
+
 def joinable(request: RankRequest, rows: int) -> RankRequest:
     """The same request for a server that batches: history at full width, no empty profile, so that what is padded on
     the right are candidates and profile, and neither is empty.
