@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from hrlrec_tf.benchmark.timing import percentiles
@@ -82,7 +83,7 @@ def run(rounds: int, model_base: str | None = None, sessions: str | None = None,
     with contest(model_base, sessions, quick) as contestants:
         known = contestants.ask(worker.ONE_CORE, "known")
         bar = tqdm(desc="benchmark", total=rounds + 4, unit="part")
-        result = _latencies(contestants, known, rounds, quick, bar)
+        result = contestants.ask(worker.ONE_CORE, "sizes") | _latencies(contestants, known, rounds, quick, bar)
         result |= _throughput(contestants, quick)
         bar.update()
         peak = result["throughput"]
@@ -109,8 +110,8 @@ def swap(contestants: Contest, rate: float, seconds: float, swaps: int = 1) -> d
 
     Returns:
       `before`: percentiles of calls before the first swap; `during`: of those between the start of the copying and a
-      second after the new version served; `p99_ratio`; `errors` by status; `versions`; the server's memory: its slope
-      over the whole time by least squares, and first and last.
+      second after the new version served; `p99_ratio`; `errors` by status; `versions`; the server's memory: what it
+      had at each look, its slope over the whole time by least squares, and its medians before, between and after swaps.
     """
     samples, windows, states = contestants.under_load(rate, seconds, swaps)
     before = samples.between(-np.inf, windows[0][0] if windows else np.inf).summary()
@@ -130,9 +131,17 @@ def swap(contestants: Contest, rate: float, seconds: float, swaps: int = 1) -> d
         "swap_seconds": [end - start for start, end in windows],
         "versions": sorted({int(state["version"]) for state in states}),
         "rss_mb_per_minute": float(slope),
+        "rss_mb_between_swaps": _between(memory, moments, windows),
         "rss_mb": memory.tolist(),
         "seconds": (moments - moments[0]).tolist(),
     }
+
+
+def _between(memory: npt.NDArray, moments: npt.NDArray, windows: Sequence[tuple[float, float]]) -> list[float]:
+    """Medians of what was seen outside the windows; nothing of the time after a swap that did not end."""
+    starts, ends = [-np.inf, *(end for _, end in windows)], [*(start for start, _ in windows), np.inf]
+    parts = [memory[(moments >= start) & (moments < end)] for start, end in zip(starts, ends, strict=True)]
+    return [float(np.median(part)) for part in parts if part.size]
 
 
 def _circumstances(model_base: str | None, quick: bool) -> dict[str, Any]:

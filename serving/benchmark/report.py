@@ -27,7 +27,10 @@ _SERIES = {"rank_ms": ("rank", Ink.FIRST), "deepfm_ms": ("DeepFM's score", Ink.S
 
 def as_text(result: Mapping[str, Any]) -> str:
     """Everything that one run found, as tables."""
-    lines = [*_heading(result), ""]
+    lines = _heading(result)
+    if "candidates" in result:
+        lines.append(f"requests of {result['candidates']} candidates and {result['history']} rows of history")
+    lines.append("")
     rows = [
         [what, *(result[key][name] for name in PERCENTILES), result[key].get("cpu_p50_ms", "")]
         for key, what in _CALLS.items()
@@ -116,12 +119,13 @@ def _throughput(result: Mapping[str, Any]) -> list[str]:
 
 def _swap(swap: Mapping[str, Any]) -> list[str]:
     errors = ", ".join(f"{count} {status}" for status, count in swap["errors"].items()) or "none"
+    memory = ", ".join(f"{each:.0f}" for each in swap["rss_mb_between_swaps"])
     rows = [[name, *(swap[name][key] for key in PERCENTILES)] for name in ("before", "during", "all")]
     return [
         f"{swap['swaps']} swaps of the model under {swap['rate']:.0f} requests per second; "
         f"{swap['all']['calls']} answered, errors: {errors}",
         *table(["milliseconds", *_HEADS], rows),
         f"p99 during a swap is {swap['p99_ratio']:.2f} times that before",
-        f"memory of the server: {swap['rss_mb'][0]:.0f} MB at first, {swap['rss_mb'][-1]:.0f} MB at last, "
-        f"{swap['rss_mb_per_minute']:+.1f} MB per minute",
+        f"memory of the server before, between and after swaps: {memory} MB; "
+        f"{swap['rss_mb_per_minute']:+.1f} MB per minute over the whole time",
     ]

@@ -30,6 +30,8 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         return _run_against(args)
     if args.swaps is not None and args.soak is None:
         raise ConfigError(f"--swaps {args.swaps} belongs to a soak; add --soak MINUTES")
+    if (args.model_base is None) != (args.data is None):
+        raise ConfigError("--model-base and --data belong together: a model, and sessions like those it was trained on")
     inputs = (args.model_base, args.data, args.quick)
     if args.soak is not None:
         swaps = 3 if args.swaps is None else args.swaps

@@ -54,6 +54,11 @@ class InProcess:
             if call.model in self._models and call.signature in self._models[call.model].signatures
         ]
 
+    def sizes(self) -> dict[str, int]:
+        """`candidates` and `history` of the first request."""
+        (request,) = self._requests.make(1)
+        return {"candidates": len(request.candidates), "history": len(request.history)}
+
     def run(
         self, call: str, repeat: int, candidates: int | None = None, history: int | None = None, batch: int = 1
     ) -> Times:
@@ -159,7 +164,7 @@ def questions(kind: str, folder: str, quick: bool) -> Mapping[str, Callable[...,
         return {"build": lambda: models.build(place, plan)}
     if kind in (ONE_CORE, ALL_CORES):
         contestant = InProcess(place, plan, kind == ONE_CORE)
-        return {"known": contestant.known, "run": contestant.run}
+        return {"known": contestant.known, "sizes": contestant.sizes, "run": contestant.run}
     if kind == LOAD:
         generator = Load(plan)
         return {"closed": generator.closed, "open": generator.open, "client": generator.client}

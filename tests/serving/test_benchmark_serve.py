@@ -73,6 +73,7 @@ def test_the_verb_measures_everything(measured, tmp_path):
     assert written["grpc_overhead_ms"]["rank"] == pytest.approx(
         written["grpc"]["p50_ms"] - written["in_process"]["p50_ms"], abs=20
     )
+    assert written["candidates"] <= 20 and written["history"] == 4
     assert written["throughput"] >= written["sweep"][0]["rate"] > 0
     assert (written["throughput_batched"] is None) == (not worker.batches())
     assert [point["candidates"] for point in written["curves"]["candidates"]] == [5, 20]
@@ -120,12 +121,14 @@ def test_load_on_a_running_server(embedded, tmp_path, capsys):
         ("--address=localhost:1 --request=FILE --soak=1", ConfigError, "--soak does not go with --address"),
         ("--swaps=2", ConfigError, "--swaps 2 belongs to a soak"),
         ("--soak=0", ConfigError, "--soak takes up to 1440 minutes"),
-        ("--model-base=FOLDER", ModelError, "FOLDER: holds no version; write one with `hrlrec export"),
+        ("--model-base=FOLDER", ConfigError, "--model-base and --data belong together"),
+        ("--model-base=FOLDER --data=SESSIONS", ModelError, "FOLDER: holds no version; write one with `hrlrec export"),
     ],
 )
-def test_bad_usage(tmp_path, words, error, message):
+def test_bad_usage(tmp_path, prepared, words, error, message):
     (tmp_path / "request.json").write_text('{"user_id": "u", "timestamp": 1, "candidates": []}')
     words = words.replace("FILE", str(tmp_path / "request.json")).replace("FOLDER", str(tmp_path))
+    words = words.replace("SESSIONS", str(prepared))
     with pytest.raises(error, match=message.replace("FOLDER", str(tmp_path))):
         tiny.run_verb(verb.VERB, f"serve {words}")
 
@@ -173,6 +176,7 @@ def test_the_figures_of_a_swap_by_hand():
     assert found["during"]["calls"] == 11 and found["during"]["p99_ms"] == pytest.approx(300)
     assert found["p99_ratio"] == pytest.approx(3) and found["errors"] == {"UNAVAILABLE": 1}
     assert found["rss_mb_per_minute"] == pytest.approx(10)
+    assert found["rss_mb_between_swaps"] == pytest.approx([100 + 24.5 / 6, 100 + 79.5 / 6])
     assert found["versions"] == [1, 2] and found["swap_seconds"] == [10.0]
 
 
