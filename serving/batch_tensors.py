@@ -3,47 +3,37 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
-Inputs = Mapping[str, tf.Tensor]
+Inputs = Mapping[str, np.ndarray]
 
 
 def same_shapes(first: Inputs, other: Inputs) -> bool:
     """Whether two calls of a signature differ in their first dimension at most."""
-    return all(tensor.shape[1:] == other[name].shape[1:] for name, tensor in first.items())
+    return all(values.shape[1:] == other[name].shape[1:] for name, values in first.items())
 
 
-def can_pad(inputs: Inputs, widest: Mapping[str, Sequence[int]]) -> bool:
-    """Whether `pad` has what it needs: an empty tensor has no first element to pad with."""
-    return all(
-        tensor.shape.num_elements() or list(tensor.shape[1:]) == list(widest[name]) for name, tensor in inputs.items()
-    )
-
-
-def widest(calls: Sequence[Inputs]) -> dict[str, list[int]]:
+def widest(calls: Sequence[Inputs]) -> dict[str, tuple[int, ...]]:
     """The largest inner dimensions of each input."""
-    return {name: np.max([call[name].shape[1:].as_list() for call in calls], axis=0).tolist() for name in calls[0]}
+    return {name: tuple(map(max, zip(*(call[name].shape[1:] for call in calls), strict=True))) for name in calls[0]}
 
 
-def pad(inputs: Inputs, widths: Mapping[str, Sequence[int]]) -> dict[str, tf.Tensor]:
-    """Pads the inner dimensions at their end to `widths`, with each tensor's own first element."""
-    padded = {}
-    for name, tensor in inputs.items():
-        missing = [[0, 0]] + [[0, width - size] for width, size in zip(widths[name], tensor.shape[1:], strict=True)]
-        if any(after for _, after in missing):
-            tensor = tf.pad(tensor, missing, constant_values=tf.reshape(tensor, [-1])[0])
-        padded[name] = tensor
-    return padded
+def can_pad(inputs: Inputs, widths: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether `pad` has what it needs: an empty array has no first element to pad with."""
+    return all(values.size or values.shape[1:] == widths[name] for name, values in inputs.items())
 
 
-def join(calls: Sequence[Inputs], rows: int) -> dict[str, tf.Tensor]:
+def pad(inputs: Inputs, widths: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Pads the inner dimensions at their end to `widths`, with each array's own first element."""
+    return {name: _padded(values, widths[name]) for name, values in inputs.items()}
+
+
+def join(calls: Sequence[Inputs], rows: int) -> dict[str, np.ndarray]:
     """One input of `rows` rows: the calls', then copies of the last call's first row."""
     joined = {}
     for name, last in calls[-1].items():
-        tensors = [call[name] for call in calls]
-        missing = rows - sum(tensor.shape[0] for tensor in tensors)
-        tensors += [last[:1]] * missing
-        joined[name] = tf.concat(tensors, axis=0) if len(tensors) > 1 else tensors[0]
+        parts = [call[name] for call in calls]
+        parts += [last[:1]] * (rows - sum(map(len, parts)))
+        joined[name] = np.concatenate(parts) if len(parts) > 1 else parts[0]
     return joined
 
 
@@ -54,3 +44,12 @@ def split(outputs: Mapping[str, np.ndarray], sizes: Sequence[int]) -> list[dict[
         {name: values[end - size : end] for name, values in outputs.items()}
         for end, size in zip(ends, sizes, strict=True)
     ]
+
+
+def _padded(values: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
+    if values.shape[1:] == widths:
+        return values
+    padded = np.empty((len(values), *widths), values.dtype)
+    padded[...] = values[(0,) * values.ndim]
+    padded[tuple(map(slice, values.shape))] = values
+    return padded

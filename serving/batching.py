@@ -109,7 +109,7 @@ class Batcher:
         """
         rows = call.rows
         if rows is None:
-            sizes = ", ".join(f"{name} {tensor.shape.as_list()}" for name, tensor in sorted(call.inputs.items()))
+            sizes = ", ".join(f"{name} {list(values.shape)}" for name, values in sorted(call.inputs.items()))
             raise invalid(f"batching needs inputs with the same first dimension, got {sizes}; send equally many rows")
         self._metrics.input_batch_size.observe(rows)
         if rows == 0:
@@ -119,7 +119,7 @@ class Batcher:
             raise invalid(f"the request has {rows} rows; at most {parameters.max_batch_size} are taken, send fewer")
         size = parameters.batch_rows
         tasks = [
-            _Task({name: tensor[start : start + size] for name, tensor in call.inputs.items()}, part, deadline)
+            _Task({name: values[start : start + size] for name, values in call.inputs.items()}, part, deadline)
             for start in range(0, rows, size)
             for part in [min(size, rows - start)]
         ]

@@ -32,13 +32,13 @@ class Call:
     """
 
     signature: str
-    inputs: Mapping[str, tf.Tensor]
+    inputs: Mapping[str, np.ndarray]
     outputs: Sequence[str]
 
     @property
     def rows(self) -> int | None:
         """Size of the first dimension, which all inputs must share to be batched; None where they do not."""
-        sizes = {tensor.shape[0] if tensor.shape.rank else None for tensor in self.inputs.values()}
+        sizes = {values.shape[0] if values.ndim else None for values in self.inputs.values()}
         return sizes.pop() if len(sizes) == 1 else None
 
 
@@ -49,6 +49,7 @@ class ServedVersion:
     Attributes:
       number: the version.
       functions: its signatures' concrete functions.
+      input_specs: the inputs of each signature.
       signature_defs: its signatures as GetModelMetadata reports them.
       model: the loaded object; it keeps the variables alive that the functions read.
       warmup_requests: how many requests were replayed.
@@ -57,6 +58,7 @@ class ServedVersion:
 
     number: int
     functions: Mapping[str, Any]
+    input_specs: Mapping[str, Mapping[str, signatures.InputSpec]]
     signature_defs: get_model_metadata_pb2.SignatureDefMap
     model: Any
     warmup_requests: int = 0
@@ -71,7 +73,9 @@ class ServedVersion:
             raise ModelError("it has no graph with the tag 'serve'; export it with tf.saved_model.save")
         model = tf.saved_model.load(str(folder))
         defs = get_model_metadata_pb2.SignatureDefMap(signature_def=graph.signature_def)
-        version = cls(int(folder.name), dict(model.signatures), defs, model)
+        functions = dict(model.signatures)
+        specs = {name: signatures.input_specs(function) for name, function in functions.items()}
+        version = cls(int(folder.name), functions, specs, defs, model)
         start = time.perf_counter()
         requests = version._warm_up(folder / WARMUP_REQUESTS)
         return dataclasses.replace(
@@ -95,13 +99,15 @@ class ServedVersion:
         if unknown:
             known = ", ".join(outputs)
             raise signatures.invalid(f"the signature {name!r} has no output {unknown[0]!r}; it has: {known}")
-        inputs = signatures.read_inputs(self.functions[name], name, request.inputs)
+        inputs = signatures.read_inputs(self.input_specs[name], name, request.inputs)
         return Call(name, inputs, list(request.output_filter) or outputs)
 
-    def run(self, signature: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs of a signature; raises `signatures.Refusal` when the graph refuses the inputs."""
+        specs = self.input_specs[signature]
+        tensors = {name: tf.convert_to_tensor(values, specs[name].dtype) for name, values in inputs.items()}
         try:
-            outputs = self.functions[signature](**inputs)
+            outputs = self.functions[signature](**tensors)
         except tf.errors.OpError as error:
             raise signatures.of_error(error) from error
         return {name: tensor.numpy() for name, tensor in outputs.items()}

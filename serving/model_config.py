@@ -74,6 +74,8 @@ def from_proto(message: model_server_config_pb2.ModelServerConfig) -> list[Model
     if message.WhichOneof("config") != "model_config_list":
         raise ConfigError("has no model_config_list, the only kind of model config that is served; write one")
     configs = [_model(config) for config in message.model_config_list.config]
+    if not configs:
+        raise ConfigError("model_config_list is empty; name at least one model")
     names = [config.name for config in configs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -5,8 +5,6 @@ policy wants are loaded beside the live ones, and a label moves only to a versio
 """
 
 import contextlib
-import logging
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,14 +13,11 @@ from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from hrlrec_tf.errors import ConfigError, HrlrecError, ModelError
-from serving import model_config
 from serving.loaded import ServedVersion
 from serving.metrics import Metrics
 from serving.model_config import ModelConfig
 from serving.signatures import Refusal, invalid
 from serving.versions import ModelVersions
-
-_LOG = logging.getLogger(__name__)
 
 
 class Models:
@@ -189,49 +184,3 @@ class Models:
                     f"the label {label!r} of {config.name!r} names version {version}, which is not live "
                     f"(live: {live}); move it to one that is"
                 )
-
-
-class ConfigFile:
-    """Reads a model config file again and again, and hands each change on.
-
-    Args:
-      path: the file.
-      models: what takes over its content.
-      poll_seconds: pause between two looks at it; 0 never looks again.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], models: Models, poll_seconds: float) -> None:
-        self._path = path
-        self._models = models
-        self._poll_seconds = poll_seconds
-        self._taken = model_config.read(path)
-        self._complaint = ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="model-config", daemon=True)
-
-    def start(self) -> None:
-        """Begins to watch the file."""
-        if self._poll_seconds > 0:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Stops watching it."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _poll(self) -> None:
-        while not self._stop.wait(self._poll_seconds):
-            try:
-                configs = model_config.read(self._path)
-                if configs != self._taken:
-                    self._models.reload(configs)
-                    self._taken = configs
-                    self._complaint = ""
-                    _LOG.info("%s: its %d models are served", self._path, len(configs))
-            except HrlrecError as error:
-                if str(error) != self._complaint:  # once, not at every look
-                    self._complaint = str(error)
-                    _LOG.warning("%s is not taken over, what served before goes on: %s", self._path, error)
-            except Exception:
-                _LOG.exception("cannot look at %s", self._path)

@@ -29,9 +29,10 @@ from serving.batch_parameters import BatchParameters
 from serving.batching import Batcher
 from serving.call_log import CallLog
 from serving.calls import Calls
+from serving.config_file import ConfigFile
 from serving.gate import Gate
 from serving.model_config import ModelConfig
-from serving.models import ConfigFile, Models
+from serving.models import Models
 from serving.rest import RestServer
 from serving.services import ModelService, PredictionService
 
@@ -121,7 +122,7 @@ class EmbeddedServer:
         self._config_file = (
             None
             if model_config_file is None
-            else ConfigFile(model_config_file, self._models, model_config_poll_seconds)
+            else ConfigFile(model_config_file, configs, self._models, model_config_poll_seconds)
         )
         parameters = None
         if batching_parameters_file is not None:

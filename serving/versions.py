@@ -20,18 +20,16 @@ import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from hrlrec_tf.errors import ModelError
+from serving import version_folders
 from serving.loaded import SAVED_MODEL, ServedVersion
 from serving.metrics import Metrics
 from serving.model_config import VersionPolicy
 from serving.signatures import Refusal
+from serving.version_folders import Listing
 
 FIRST_LOOKS_SECONDS = 0.2
 
-_MAX_VERSION = 2**63 - 1
-
 _LOG = logging.getLogger(__name__)
-
-Listing = frozenset[tuple[str, int, int]]
 
 
 @dataclasses.dataclass(eq=False)
@@ -121,7 +119,7 @@ class ModelVersions:
         """Loads what the policy wants and begins to watch; raises `ModelError` when there is nothing to serve."""
         if not self.base.is_dir():
             raise ModelError(f"{self.base}: no such folder; give the folder that `hrlrec export` wrote a version into")
-        self._seen = self._look()
+        self._seen = version_folders.look(self.base)
         if not self._seen:
             raise ModelError(
                 f"{self.base}: holds no version, a folder named by an integer with {SAVED_MODEL} inside; "
@@ -157,7 +155,7 @@ class ModelVersions:
     def load_wanted(self) -> None:
         """The first half of `refresh`: nothing is retired."""
         with self._refreshing:
-            self._before, self._seen = self._seen, self._look()
+            self._before, self._seen = self._seen, version_folders.look(self.base)
             for number in sorted(self._seen, reverse=True):
                 # Asked anew each time: a version that was just refused lets the one before it in.
                 if number in self._wanted() and number not in self._live:
@@ -213,10 +211,6 @@ class ModelVersions:
             except Exception:
                 _LOG.exception("cannot look for versions in %s; %s stay", self.base, self.numbers)
 
-    def _look(self) -> dict[int, Listing]:
-        folders = [folder for folder in self.base.glob("*") if _is_version(folder)]
-        return {int(folder.name): _listing(folder) for folder in folders}
-
     def _take(self, number: int) -> None:
         self._report(number, ModelVersionStatus.LOADING)
         try:
@@ -262,19 +256,3 @@ class ModelVersions:
             status.status.error_code = tf.errors.UNKNOWN
             status.status.error_message = error
         self._statuses[number] = status
-
-
-def _is_version(folder: pathlib.Path) -> bool:
-    name = folder.name
-    if not name.isdecimal() or name != str(int(name)) or int(name) > _MAX_VERSION:
-        return False
-    return (folder / SAVED_MODEL).is_file()
-
-
-def _listing(folder: pathlib.Path) -> Listing:
-    """Path, size and time of every file in `folder`: what changes while it is being written."""
-    try:
-        stats = [(str(path.relative_to(folder)), path.stat()) for path in folder.rglob("*") if path.is_file()]
-    except FileNotFoundError:
-        return frozenset()  # files vanished meanwhile; the next look tells more
-    return frozenset((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

@@ -63,6 +63,7 @@ def test_policies(tmp_path, policy, wanted):
     ("text", "sentence"),
     [
         ("", "has no model_config_list"),
+        ("model_config_list {}", "model_config_list is empty"),
         ("model_config_list { config { base_path: '/m' } }", "has no name"),
         ("model_config_list { config { name: 'm' base_path: 'm' } }", "base_path 'm'; give an absolute path"),
         ("model_config_list { config { name: 'm' base_path: '/m' } }", "model_platform ''; write 'tensorflow'"),
