@@ -18,6 +18,7 @@ from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 from hrlrec_tf.networks.joint_interaction import JointInteraction
 from hrlrec_tf.networks.level import StateLevel
 from hrlrec_tf.networks.state_encoder import Carry
+from hrlrec_tf.quotas import Quotas
 
 # What a ranked position holds; see `Ranker.rank`.
 OUTPUTS = {
@@ -42,18 +43,26 @@ class Prefix(NamedTuple):
     seen: Seen
 
 
-class Encoded(NamedTuple):
-    """What does not change from position to position."""
+class User(NamedTuple):
+    """Who asks, as embeddings, before the list."""
 
     profile: tf.Tensor  # [B, D]
     cumulative: Profile
     contexts: tf.Tensor  # [B, T, D] field (b) of the positions
+    hidden: dict[str, Carry]  # level -> its encoder's memory of the history
+    seen: Seen
+    interact: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]  # fields to rows, by level; see `_interaction`
+
+
+class Encoded(NamedTuple):
+    """What does not change from position to position."""
+
+    user: User
     items: tf.Tensor  # [B, N, D]
     actions: tf.Tensor  # [B, N, D] the items in the actions' space
     directions: tf.Tensor  # [B, N, D] the same, of unit length
     channels: tf.Tensor  # [B, N] int32 in [0, B * N), equal for candidates of one channel of one request alone
     candidates: Candidates
-    interact: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]  # fields to rows, by level; see `_interaction`
 
     def in_channel_of(self, index: tf.Tensor) -> tf.Tensor:
         """Which candidates have the channel of the candidates `index` [B]: [B, N] bool."""
@@ -69,10 +78,11 @@ class Ranker:
 
     Args:
       network: both levels.
+      quotas: bounds on each channel's rows in a list.
     """
 
-    def __init__(self, network: HrlRecNetwork) -> None:
-        self.network = network
+    def __init__(self, network: HrlRecNetwork, quotas: Quotas | None = None) -> None:
+        self.network, self._quotas = network, quotas
 
     def rank(self, request: Request, candidates: Candidates, epsilon: tf.Tensor) -> dict[str, tf.Tensor]:
         """The list for each request.
@@ -84,21 +94,30 @@ class Ranker:
           `index` into the candidates (-1 where none is left), `item_id`, `channel`, `click_probability`, `q_channel`,
           `q_item`, `propensity_channel`, `propensity_item`, `explored`; each [B, T].
         """
-        encoded = self.encode(request, candidates)
-        prefix, share = self.start(request, encoded), self.network.config.channel_exploration
+        return self.rank_for(self.read(request), candidates, epsilon)
+
+    def rank_for(
+        self, user: User, candidates: Candidates, epsilon: tf.Tensor, items: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """`rank` for users that were read already, and candidates whose embeddings [B, N, D] may be known already."""
+        encoded = self.encode(user, candidates, items)
+        prefix, share = self.start(encoded), self.network.config.channel_exploration
         length = self.network.spec.list_length
+        rule = self._quotas and self._quotas.rule(candidates.channel, prefix.available)
         prefixes: list[Prefix] = []
         choices: list[Choice] = []
+        allowed: list[tf.Tensor] = []
         # Unrolled: a loop in the graph costs as much as the positions themselves.
         for t, draws in enumerate(exploration.draw(epsilon, tf.shape(candidates.item_id)[1], length, share)):
-            policy = self.policy(t, encoded, prefix)
-            choices.append(exploration.choose(policy, encoded.channels, prefix.available, draws, share))
+            allowed.append(prefix.available if rule is None else rule(prefix.available, length - t))
+            policy = self.policy(t, encoded, prefix, allowed[-1])
+            choices.append(exploration.choose(policy, encoded.channels, allowed[-1], draws, share))
             prefixes.append(prefix)
             if t + 1 < length:
                 prefix = self.advance(t, encoded, prefix, choices[-1].index)
         choice = Choice(*(tf.stack(values, axis=1) for values in zip(*choices, strict=True)))
-        available = tf.stack([each.available for each in prefixes], axis=1)
-        of_channel, of_item = exploration.propensities(choice, encoded.channels, available, epsilon, share)
+        drawn_from = tf.stack(allowed, axis=1)
+        of_channel, of_item = exploration.propensities(choice, encoded.channels, drawn_from, epsilon, share)
         outputs = {
             **self.report(encoded, prefixes, choice.index),
             "index": choice.index,
@@ -108,14 +127,13 @@ class Ranker:
             "propensity_item": of_item,
             "explored": tf.cast(choice.explored, tf.int64),
         }
-        filled = tf.reduce_any(available, axis=-1)
+        filled = tf.reduce_any(drawn_from, axis=-1)
         return {name: tf.where(filled, value, _absent(name, value.dtype)) for name, value in outputs.items()}
 
     def score(self, request: Request, candidates: Candidates) -> tf.Tensor:
         """Click probability of each candidate as if it were shown first: [B, N]; 0 for padding."""
-        encoded = self.encode(request, candidates)
-        prefix = self.start(request, encoded)
-        network = self.network
+        encoded = self.encode(self.read(request), candidates)
+        prefix, network = self.start(encoded), self.network
         channel_state = tf.expand_dims(self.state(network.channel_level, 0, encoded, prefix), 1)
         channel_action = network.channel_level.actor(channel_state)
         item_states, item_actions = self._item_level_of_each(0, encoded, prefix)
@@ -125,79 +143,98 @@ class Ranker:
         )
         return tf.where(candidates.item_id != "", probability, 0.0)
 
-    def encode(self, request: Request, candidates: Candidates) -> Encoded:
-        """What does not change from position to position."""
-        embedding, batch = self.network.embedding, request.batch
-        items = embedding.item_embeddings(candidates.rows)
-        actions = to_action_space(items, self.network.config.action_space)
+    def read(self, request: Request) -> User:
+        """Encodes users and their histories, before any candidate is known."""
+        embedding, batch, levels = self.network.embedding, request.batch, self.network.levels
+        profile, interact = embedding.profile(batch), _interaction(levels)
+        history, mask = embedding.history(batch), embedding.history_mask(batch)
+        rows = interact({name: level.fields(profile, history) for name, level in levels.items()})
         positions = tf.range(1, self.network.spec.list_length + 1, dtype=tf.int64)
-        positions = tf.repeat(positions[tf.newaxis], tf.shape(candidates.item_id)[0], axis=0)
-        return Encoded(
-            profile=embedding.profile(batch),
+        positions = tf.repeat(positions[tf.newaxis], tf.shape(profile)[0], axis=0)
+        return User(
+            profile=profile,
             cumulative=read_profile(embedding, batch),
             contexts=embedding.list_context(batch, positions),
+            hidden={name: level.encoder.start(rows[name], profile, mask) for name, level in levels.items()},
+            seen=Seen.of_request(request),
+            interact=interact,
+        )
+
+    def encode(self, user: User, candidates: Candidates, items: tf.Tensor | None = None) -> Encoded:
+        """What does not change from position to position; see `rank_for`."""
+        if items is None:
+            items = self.network.embedding.item_embeddings(candidates.rows)
+        actions = to_action_space(items, self.network.config.action_space)
+        return Encoded(
+            user=user,
             items=items,
             actions=actions,
             directions=retrieval.directions(actions),
             channels=kinds(candidates.channel),
             candidates=candidates,
-            interact=_interaction(self.network.levels),
         )
 
-    def start(self, request: Request, encoded: Encoded) -> Prefix:
+    def start(self, encoded: Encoded) -> Prefix:
         """What stands above the first position: the history."""
-        embedding, batch, item_id = self.network.embedding, request.batch, encoded.candidates.item_id
-        history, mask = embedding.history(batch), embedding.history_mask(batch)
-        levels = self.network.levels
-        rows = encoded.interact({name: level.fields(encoded.profile, history) for name, level in levels.items()})
-        hidden = {name: level.encoder.start(rows[name], encoded.profile, mask) for name, level in levels.items()}
-        size = tf.shape(item_id)[0]
-        return Prefix(
-            # A second copy of an item would double its odds of being drawn.
-            available=first_of_each(kinds(item_id), among=item_id != ""),
-            hidden=hidden,
-            placed=Placed(tf.zeros([size, embedding.channels]), tf.zeros([size, embedding.dim])),
-            seen=Seen.of_request(request),
-        )
+        item_id = encoded.candidates.item_id
+        # A second copy of an item would double its odds of being drawn.
+        return self._before(encoded.user, first_of_each(kinds(item_id), among=item_id != ""))
+
+    def _before(self, user: User, available: tf.Tensor) -> Prefix:
+        """A prefix of nothing."""
+        size, embedding = tf.shape(user.profile)[0], self.network.embedding
+        placed = Placed(tf.zeros([size, embedding.channels]), tf.zeros([size, embedding.dim]))
+        return Prefix(available, user.hidden, placed, user.seen)
+
+    def first_actions(self, user: User) -> tf.Tensor:
+        """Actions of the item level at the first position as if each channel id were selected: [B, channel ids, D]."""
+        return self._under_every_channel(0, user, self._before(user, tf.zeros([tf.shape(user.profile)[0], 0], tf.bool)))[1]
 
     def state(
         self, level: StateLevel, t: int, encoded: Encoded, prefix: Prefix, channel: tf.Tensor | None = None
     ) -> tf.Tensor:
         """State of position t, from 0, under one channel constraint, ids [B]: [B, S]. The channel level has none."""
         hidden = level.encoder.read(prefix.hidden[level.level])
-        context = encoded.contexts[:, t]
-        return level.join(self.network.embedding, hidden, encoded.cumulative, prefix.placed, context, channel)
+        user = encoded.user
+        return level.join(
+            self.network.embedding, hidden, user.cumulative, prefix.placed, user.contexts[:, t], channel
+        )
 
-    def _item_level_of_each(self, t: int, encoded: Encoded, prefix: Prefix) -> tuple[tf.Tensor, tf.Tensor]:
-        """Item level at position t as if each candidate's own channel were selected: states, actions [B, N, ...]."""
+    def _under_every_channel(self, t: int, user: User, prefix: Prefix) -> tuple[tf.Tensor, tf.Tensor]:
+        """Item level at position t as if each channel id were selected: states and actions, [B, channel ids, ...]."""
         level, embedding = self.network.item_level, self.network.embedding
-        hidden, context = level.encoder.read(prefix.hidden[level.level]), encoded.contexts[:, t]
+        hidden, context = level.encoder.read(prefix.hidden[level.level]), user.contexts[:, t]
         hidden, context, *placed = (
             tf.repeat(values[:, tf.newaxis], embedding.channels, axis=1) for values in (hidden, context, *prefix.placed)
         )
         every = tf.repeat(tf.range(embedding.channels)[tf.newaxis], tf.shape(hidden)[0], axis=0)
-        states = level.join(embedding, hidden, encoded.cumulative, Placed(*placed), context, every)
-        own = encoded.candidates.rows["channel"]
-        return tf.gather(states, own, batch_dims=1), tf.gather(level.actor(states), own, batch_dims=1)
+        states = level.join(embedding, hidden, user.cumulative, Placed(*placed), context, every)
+        return states, level.actor(states)
 
-    def policy(self, t: int, encoded: Encoded, prefix: Prefix) -> exploration.Policy:
-        """The networks' choices for position t, from 0."""
-        levels, config, available = self.network.levels, self.network.config, prefix.available
+    def _item_level_of_each(self, t: int, encoded: Encoded, prefix: Prefix) -> tuple[tf.Tensor, tf.Tensor]:
+        """Item level at position t as if each candidate's own channel were selected: states, actions [B, N, ...]."""
+        own = encoded.candidates.rows["channel"]
+        states, actions = self._under_every_channel(t, encoded.user, prefix)
+        return tf.gather(states, own, batch_dims=1), tf.gather(actions, own, batch_dims=1)
+
+    def policy(self, t: int, encoded: Encoded, prefix: Prefix, allowed: tf.Tensor) -> exploration.Policy:
+        """The networks' choices for position t, from 0, among the candidates `allowed` [B, N]."""
+        levels, config = self.network.levels, self.network.config
         wish = levels["channel"].actor(self.state(levels["channel"], t, encoded, prefix))
 
         def inside(index: tf.Tensor) -> tf.Tensor:
             """The policy's item in the channel of `index`."""
             state = self.state(levels["item"], t, encoded, prefix, encoded.channel_ids(index))
             similarities = retrieval.products(levels["item"].actor(state), encoded.directions)
-            return retrieval.best(similarities, encoded.in_channel_of(index) & available)
+            return retrieval.best(similarities, encoded.in_channel_of(index) & allowed)
 
         if config.channel_constraint == "hard":
-            selected = retrieval.best(retrieval.products(wish, encoded.directions), available)
+            selected = retrieval.best(retrieval.products(wish, encoded.directions), allowed)
             return exploration.Policy(inside(selected), inside)
         _, actions = self._item_level_of_each(t, encoded, prefix)
         similarities = retrieval.cosine_similarities(actions, encoded.directions)
         wishes = retrieval.cosine_similarities(wish, encoded.directions)
-        greedy = retrieval.select_softly(similarities, wishes, encoded.channels, available, config.channel_weight)
+        greedy = retrieval.select_softly(similarities, wishes, encoded.channels, allowed, config.channel_weight)
         return exploration.Policy(greedy, inside)
 
     def advance(self, t: int, encoded: Encoded, prefix: Prefix, index: tf.Tensor) -> Prefix:
@@ -209,9 +246,9 @@ class Ranker:
         channel_id = encoded.channel_ids(index)
         rows = {"channel": channel_id, **prefix.seen.counts(channel, tags)}
         items = tf.gather(encoded.items, index, batch_dims=1)
-        placed = embedding.placed_in(encoded.contexts[:, t], rows, items)
+        placed = embedding.placed_in(encoded.user.contexts[:, t], rows, items)
         levels = self.network.levels
-        row = encoded.interact({name: level.fields(encoded.profile, placed) for name, level in levels.items()})
+        row = encoded.user.interact({name: level.fields(encoded.user.profile, placed) for name, level in levels.items()})
         hidden = {name: level.encoder.advance(prefix.hidden[name], row[name]) for name, level in levels.items()}
         added = read_placed(embedding, channel_id, tf.gather(candidates.rows["tags"], index, batch_dims=1))
         places = tf.range(tf.shape(prefix.available)[1])
@@ -242,7 +279,8 @@ class Ranker:
         hidden = tf.stack([level.encoder.read(prefix.hidden[level.level]) for prefix in prefixes], axis=1)
         above = zip(*(prefix.placed for prefix in prefixes), strict=True)
         placed = Placed(*(tf.stack(values, axis=1) for values in above))
-        return level.join(self.network.embedding, hidden, encoded.cumulative, placed, encoded.contexts, channels)
+        user = encoded.user
+        return level.join(self.network.embedding, hidden, user.cumulative, placed, user.contexts, channels)
 
 
 def _interaction(levels: Mapping[str, StateLevel]) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:

@@ -51,6 +51,17 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="DIR", help="model folder of `hrlrec train`")
     parser.add_argument("--out", required=True, metavar="DIR", help="base folder of served versions")
+    parser.add_argument(
+        "--catalogue",
+        metavar="PATH",
+        help="items to carry along, so that requests need only ids, or no candidates: prepared sessions, or a Parquet, "
+        "CSV or JSONL file with item_id, channel, tags and the model's item_* columns",
+    )
+    parser.add_argument(
+        "--quotas",
+        metavar="FILE",
+        help="YAML with bounds on each channel's rows in a list, e.g. news: {at_least: 1, at_most: 4}",
+    )
 
 
 def _export(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -59,7 +70,7 @@ def _export(args: argparse.Namespace) -> Mapping[str, Any]:
     base = pathlib.Path(args.out)
     versions = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()]
     version = max(versions, default=0) + 1
-    export.export_saved_model(args.model, str(base / str(version)))
+    export.export_saved_model(args.model, str(base / str(version)), args.catalogue, args.quotas)
     print(f"version {version} in {base}; serve it with hrlrec serve --model-base {base}")
     return {"version": version, "path": str(base / str(version))}
 

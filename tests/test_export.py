@@ -11,7 +11,7 @@ import tiny
 from scipy import stats
 from tensorflow_serving.apis import prediction_log_pb2
 
-from hrlrec_tf import export, training, verbs, warmup
+from hrlrec_tf import export, serving_request, training, verbs, warmup
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.features import Kind
 
@@ -175,9 +175,9 @@ def test_exploration_of_channels_is_in_the_graph(model_dir):
     """Its share comes with the model; epsilon stays the only input. Four candidates: two of news, one of each other."""
     network, reader, _ = training.load(str(model_dir))
     network.config = dataclasses.replace(network.config, channel_exploration=0.5)
-    rank = export._trace(export.ServingModule(network, reader).rank, export.input_specs(SPEC))
+    rank = export._trace(export.ServingModule(network, reader).rank, serving_request.input_specs(SPEC))
     draws, four = 4000, request(CANDIDATES[:4], epsilon=np.full(1, 0.8))
-    dtypes = {name: spec.dtype for name, spec in export.input_specs(SPEC).items()}
+    dtypes = {name: spec.dtype for name, spec in serving_request.input_specs(SPEC).items()}
     tf.random.set_seed(4)
     ranked = rank(**{name: tf.constant(np.repeat(four[name], draws, axis=0), dtypes[name]) for name in dtypes})
     first, counts = np.unique(ranked["item_id"].numpy()[:, 0], return_counts=True)
@@ -298,7 +298,7 @@ class TestWarmup:
         requests = []
         for record in tf.data.TFRecordDataset(str(exported / warmup.FILE_NAME)):
             requests.append(prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request)
-        assert [each.model_spec.signature_name for each in requests] == ["rank", "score"]
+        assert [each.model_spec.signature_name for each in requests] == ["rank", "score"] * len(warmup.COUNTS)
         for each in requests:
             inputs = {name: tf.make_ndarray(proto) for name, proto in each.inputs.items()}
             outputs = call(model, inputs, each.model_spec.signature_name)
@@ -341,5 +341,5 @@ class TestFolders:
 
 
 def test_split_tags():
-    tags = export.split_tags(tf.constant([["a|b|c", "", "a"]]), 2)
+    tags = serving_request.split_tags(tf.constant([["a|b|c", "", "a"]]), 2)
     assert tags.numpy().tolist() == [[[b"a", b"b"], [b"", b""], [b"a", b""]]]

@@ -86,7 +86,7 @@ def test_unfinished_sessions_are_refused(tmp_path):
 
 def test_export_counts_versions(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr("hrlrec_tf.export.export_saved_model", lambda model, out: written.append((model, out)))
+    monkeypatch.setattr("hrlrec_tf.export.export_saved_model", lambda model, out, *_: written.append((model, out)))
     for name in ("1", "9", "10", "notes", ".11.partial"):
         (tmp_path / name).mkdir()
     result = tiny.run_verb(verbs.EXPORT, f"--model=m --out={tmp_path}")

@@ -17,21 +17,21 @@ class FlatRanker(Ranker):
 
     def score(self, request: Request, candidates: Candidates) -> tf.Tensor:
         """What orders the candidates by Q as if each were shown first: [B, N]; 0 for padding."""
-        level, encoded = self.network.item_level, self.encode(request, candidates)
-        state = self.state(level, 0, encoded, self.start(request, encoded))
+        level, encoded = self.network.item_level, self.encode(self.read(request), candidates)
+        state = self.state(level, 0, encoded, self.start(encoded))
         scores = self.network.click_probability(level.critic(tf.expand_dims(state, 1), encoded.actions))
         return tf.where(candidates.item_id != "", scores, 0.0)
 
-    def policy(self, t: int, encoded: Encoded, prefix: Prefix) -> exploration.Policy:
-        """The network's choices for position t, from 0."""
-        level, available = self.network.item_level, prefix.available
+    def policy(self, t: int, encoded: Encoded, prefix: Prefix, allowed: tf.Tensor) -> exploration.Policy:
+        """The network's choices for position t, from 0, among the candidates `allowed` [B, N]."""
+        level = self.network.item_level
         preferences = level.preferences(self.state(level, t, encoded, prefix), encoded.actions)
 
         def inside(index: tf.Tensor) -> tf.Tensor:
             """The policy's item in the channel of `index`."""
-            return retrieval.best(preferences, available & encoded.in_channel_of(index))
+            return retrieval.best(preferences, allowed & encoded.in_channel_of(index))
 
-        return exploration.Policy(retrieval.best(preferences, available), inside)
+        return exploration.Policy(retrieval.best(preferences, allowed), inside)
 
     def report(self, encoded: Encoded, prefixes: Sequence[Prefix], index: tf.Tensor) -> dict[str, tf.Tensor]:
         """What the network says of the candidates `index` [B, T] of a list, [B, T] each."""
