@@ -15,6 +15,7 @@ HRLREC, DEEPFM = "hrlrec", "deepfm"
 # The seven fields that a row of every log has (user, hour, weekday, position, item, channel, tags) and these make ten.
 COLUMNS = ("user_city", "context_device", "item_author")
 
+_ITEMS = 6000
 _FILE = "plan.json"
 
 
@@ -38,7 +39,8 @@ class Plan:
     @property
     def workload(self) -> Workload:
         """Sizes of a model that is built for the benchmark, the paper's or tiny ones, with `COLUMNS`."""
-        return dataclasses.replace(workload.QUICK if self.quick else Workload(), columns=COLUMNS)
+        # Of so many items nearly all are seen in the random sessions, and so known to the catalogue.
+        return dataclasses.replace(workload.QUICK if self.quick else Workload(ids=_ITEMS), columns=COLUMNS)
 
     def write(self, folder: pathlib.Path) -> None:
         """Writes the plan into `folder`."""

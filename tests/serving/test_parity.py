@@ -160,20 +160,7 @@ def test_score_examples_are_what_evaluate_says(model_dir, prepared, channel):
         np.testing.assert_allclose(answered[output][weight > 0], rows[column], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        "candidate_",
-        pytest.param(
-            "profile_channel",
-            marks=pytest.mark.xfail(reason="the graph still counts a profile entry as often as it comes", strict=False),
-        ),
-        pytest.param(
-            "profile_tag",
-            marks=pytest.mark.xfail(reason="the graph still counts a profile entry as often as it comes", strict=False),
-        ),
-    ],
-)
+@pytest.mark.parametrize("prefix", ["candidate_", "profile_channel", "profile_tag"])
 @pytest.mark.parametrize("signature", ["rank", "score"])
 def test_padding_with_the_first_value_changes_nothing(channel, calls, offline, prefix, signature):
     padded = predict_pb2.PredictRequest()
