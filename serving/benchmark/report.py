@@ -9,6 +9,7 @@ from hrlrec_tf.experiments import charts
 from hrlrec_tf.experiments.drawing import Ink, Series
 
 _HEADS = [name.removesuffix("_ms").replace("p999", "p99.9") for name in PERCENTILES]
+_LATE = "late p99"  # of the load generator itself, in the latencies too
 _CALLS = {
     "in_process": "in process, one core: rank",
     "in_process_ids": "in process, one core: rank_ids",
@@ -108,10 +109,16 @@ def _throughput(result: Mapping[str, Any]) -> list[str]:
         rates = f"{result[f'throughput{key}']:.0f} answers per second at most"
         lines.append(f"{what}: {rates}, {result[f'sustained{key}']:.0f} random arrivals per second sustained")
         rows = [
-            [f"{at['offered']:.0f}", at["rate"], *(at[name] for name in PERCENTILES), str(sum(at["errors"].values()))]
+            [
+                f"{at['offered']:.0f}",
+                at["rate"],
+                *(at[name] for name in PERCENTILES),
+                at["late_p99_ms"],
+                str(sum(at["errors"].values())),
+            ]
             for at in result[f"sweep{key}"]
         ]
-        lines += [*table(["offered per second", "answered", *_HEADS, "errors"], rows), ""]
+        lines += [*table(["offered per second", "answered", *_HEADS, _LATE, "errors"], rows), ""]
     if result.get("throughput_batched"):
         lines.append(f"batching: {result['throughput_batched'] / result['throughput']:.2f} times the throughput")
     return lines

@@ -21,14 +21,16 @@ from tensorflow_serving.apis import predict_pb2
 from hrlrec_tf import export, models
 from hrlrec_tf import verbs as model_verbs
 from hrlrec_tf.data.input import session_records
-from hrlrec_tf.data.requests import sample_requests
+from hrlrec_tf.data.requests import Catalogue, sample_requests
 from hrlrec_tf.evaluation.scoring import score_sessions
 from serving import verbs
+from serving.benchmark.requests import ids_only
 from serving.benchmark.worker import BATCHING_FILE
 from serving.messages import Counts, Profile, RankRequest, Row
 from serving.server import EmbeddedServer
 
-SIGNATURES = ("rank", "serving_default", "score")
+SIGNATURES = ("rank", "serving_default", "score", "rank_ids", "recommend")
+UNKNOWN = "unknown items"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def golden(prepared) -> dict[str, RankRequest]:
         "no history, no profile": dataclasses.replace(longest, history=(), profile=Profile()),
         "one candidate": dataclasses.replace(longest, candidates=longest.candidates[:1]),
         "unknown user, more history than is read": full,
-        "unknown items": dataclasses.replace(
+        UNKNOWN: dataclasses.replace(
             longest,
             candidates=[dataclasses.replace(each, item_id=f"new {each.item_id}") for each in longest.candidates],
         ),
@@ -50,9 +52,9 @@ def golden(prepared) -> dict[str, RankRequest]:
 
 
 @pytest.fixture(scope="module")
-def base(model_dir, tmp_path_factory) -> pathlib.Path:
+def base(model_dir, prepared, tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("parity")
-    tiny.run_verb(model_verbs.EXPORT, f"--model={model_dir} --out={folder}")
+    tiny.run_verb(model_verbs.EXPORT, f"--model={model_dir} --out={folder} --catalogue={prepared}")
     return folder
 
 
@@ -72,17 +74,25 @@ def channel(live):
 def calls(channel, golden):
     """(what is special, signature) -> call."""
     return {
-        (name, signature): call_of([request], channel, signature)
+        (name, signature): call_of(_named(request, signature), channel, signature)
         for name, request in golden.items()
         for signature in SIGNATURES
+        if (name, signature) != (UNKNOWN, "rank_ids")
     }
 
 
+def _named(request: RankRequest, signature: str) -> list[RankRequest]:
+    """The request as a signature takes it: with what the catalogue knows of items, or without."""
+    return ids_only([request]) if signature in ("rank_ids", "recommend") else [request]
+
+
 @pytest.fixture(scope="module")
-def offline(model_dir, calls):
+def offline(model_dir, prepared, calls):
     """What the trained network says in this process, without an export."""
-    module = export.serving_module(str(model_dir))[0]()
-    methods = {"rank": module.rank, "serving_default": module.rank, "score": module.score}
+    module = export.serving_module(str(model_dir), str(prepared))[0]()
+    methods = {"serving_default": module.rank} | {
+        name: getattr(module, name) for name in SIGNATURES if name != "serving_default"
+    }
     found = {}
     for (name, signature), call in calls.items():
         inputs = {key: tf.constant(tf.make_ndarray(tensor)) for key, tensor in call.inputs.items()}
@@ -128,11 +138,29 @@ def test_rest_answers_as_offline(live, calls, offline):
             assert_same(_encoded(outputs), expected)
 
 
-def _encoded(outputs):
-    return {
-        name: [[value.encode() if isinstance(value, str) else value for value in row] for row in rows]
-        for name, rows in outputs.items()
-    }
+def _encoded(value):
+    """JSON's strings as TensorFlow's bytes."""
+    if isinstance(value, dict):
+        return {name: _encoded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_encoded(each) for each in value]
+    return value.encode() if isinstance(value, str) else value
+
+
+def test_ids_alone_answer_as_with_the_catalogues_features(prepared, channel, golden):
+    catalogue = Catalogue.from_sessions(prepared)
+    known = {row["item_id"]: row for row in catalogue.candidates(2**62, [], per_channel=1000)}
+    plain = golden["session 0"].to_dict()
+    of_item = {"channel", "tags", "item_author", "item_length_seconds"}
+    for rows in (plain["candidates"], plain["history"]):
+        for row in rows:
+            kept = {name: value for name, value in row.items() if name not in of_item}
+            row.clear()
+            row.update(kept | known[kept["item_id"]])
+    request = RankRequest.from_dict(plain)
+    by_ids = arrays(predict(channel, call_of(ids_only([request]), channel, "rank_ids")))
+    assert by_ids.pop("unknown_candidates").tolist() == [0]
+    assert_same(by_ids, arrays(predict(channel, call_of([request], channel, "rank"))))
 
 
 def test_hrlrec_rank_answers_as_offline(live, golden, offline, tmp_path):
