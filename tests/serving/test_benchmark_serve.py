@@ -249,7 +249,7 @@ def test_one_core_in_a_process_of_its_own(tmp_path, base, prepared):
 @pytest.mark.slow
 def test_the_models_are_built(tmp_path):
     models.build(tmp_path, Plan(quick=True))
-    for model, signature in ((HRLREC, "rank"), (DEEPFM, "score")):
+    for model, signature in ((HRLREC, "rank"), (HRLREC, "rank_ids"), (DEEPFM, "score")):
         assert signature in tf.saved_model.load(str(base_of(tmp_path, model) / "1")).signatures
 
 
