@@ -74,8 +74,9 @@ class Tally(NamedTuple):
 
     def total(self, names: tf.Tensor) -> list[tf.Tensor]:
         """Impressions and clicks summed over `names` [B, A], "" for none: [B] float32 each."""
-        matches = tf.cast(tf.expand_dims(names, 2) == tf.expand_dims(self.names, 1), tf.float32)
-        return tf.unstack(tf.reduce_sum(tf.matmul(matches, self.counts), axis=1), axis=-1)
+        matches = tf.cast(tf.expand_dims(self.names, 2) == tf.expand_dims(names, 1), tf.float32)
+        times = tf.reduce_sum(matches, axis=2, keepdims=True)  # [B, E, 1]: how many of `names` each entry is
+        return tf.unstack(tf.reduce_sum(times * self.counts, axis=1), axis=-1)
 
 
 class Seen(NamedTuple):

@@ -1,10 +1,13 @@
-"""One SavedModel, loaded, warmed up and ready to answer."""
+"""One SavedModel, loaded, warmed up and ready to answer.
+
+It is loaded as TensorFlow Serving loads it, into a session with a graph of its own: `tf.saved_model.load` adds a
+model's functions to the process for good, and each swap would leave a model behind.
+"""
 
 import dataclasses
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -48,19 +51,19 @@ class ServedVersion:
 
     Attributes:
       number: the version.
-      functions: its signatures' concrete functions.
       input_specs: the inputs of each signature.
       signature_defs: its signatures as GetModelMetadata reports them.
-      model: the loaded object; it keeps the variables alive that the functions read.
+      session: holds its graph, variables and tables.
+      functions: signature -> its outputs, in order of their names, of its inputs, in order of theirs.
       warmup_requests: how many requests were replayed.
       warmup_seconds: how long that took.
     """
 
     number: int
-    functions: Mapping[str, Any]
     input_specs: Mapping[str, Mapping[str, signatures.InputSpec]]
     signature_defs: get_model_metadata_pb2.SignatureDefMap
-    model: Any
+    session: tf.compat.v1.Session
+    functions: Mapping[str, Callable[..., list[np.ndarray]]]
     warmup_requests: int = 0
     warmup_seconds: float = 0.0
 
@@ -71,16 +74,27 @@ class ServedVersion:
         graph = next((graph for graph in saved_model.meta_graphs if "serve" in graph.meta_info_def.tags), None)
         if graph is None:
             raise ModelError("it has no graph with the tag 'serve'; export it with tf.saved_model.save")
-        model = tf.saved_model.load(str(folder))
-        defs = get_model_metadata_pb2.SignatureDefMap(signature_def=graph.signature_def)
-        functions = dict(model.signatures)
-        specs = {name: signatures.input_specs(function) for name, function in functions.items()}
-        version = cls(int(folder.name), functions, specs, defs, model)
-        start = time.perf_counter()
-        requests = version._warm_up(folder / WARMUP_REQUESTS)
+        named = {name: each for name, each in graph.signature_def.items() if not name.startswith("__saved_model")}
+        defs = get_model_metadata_pb2.SignatureDefMap(signature_def=named)
+        specs = {name: signatures.input_specs(each) for name, each in named.items()}
+        session = tf.compat.v1.Session(graph=tf.Graph())
+        try:
+            with session.graph.as_default():
+                tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
+            functions = {name: _function(session, each) for name, each in named.items()}
+            version = cls(int(folder.name), specs, defs, session, functions)
+            start = time.perf_counter()
+            requests = version._warm_up(folder / WARMUP_REQUESTS)
+        except BaseException:
+            session.close()
+            raise
         return dataclasses.replace(
             version, warmup_requests=requests, warmup_seconds=time.perf_counter() - start if requests else 0.0
         )
+
+    def close(self) -> None:
+        """Gives the memory back; no call may be running."""
+        self.session.close()
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers a Predict call; raises `signatures.Refusal` when the request does not fit or the graph refuses it."""
@@ -104,13 +118,12 @@ class ServedVersion:
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs of a signature; raises `signatures.Refusal` when the graph refuses the inputs."""
-        specs = self.input_specs[signature]
-        tensors = {name: tf.convert_to_tensor(values, specs[name].dtype) for name, values in inputs.items()}
+        definition = self.signature_defs.signature_def[signature]
         try:
-            outputs = self.functions[signature](**tensors)
+            outputs = self.functions[signature](*(inputs[name] for name in sorted(definition.inputs)))
         except tf.errors.OpError as error:
             raise signatures.of_error(error) from error
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
+        return dict(zip(sorted(definition.outputs), outputs, strict=True))
 
     def respond(
         self, request: predict_pb2.PredictRequest, call: Call, outputs: Mapping[str, np.ndarray]
@@ -146,3 +159,12 @@ class ServedVersion:
         if read != path.stat().st_size:  # TensorFlow takes a cut record's head for the end of the file
             raise ModelError(f"{WARMUP_REQUESTS} is cut short after {requests} requests; copy the version again")
         return requests
+
+
+def _function(
+    session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef
+) -> Callable[..., list[np.ndarray]]:
+    def tensors(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> list[tf.Tensor]:
+        return [session.graph.get_tensor_by_name(infos[name].name) for name in sorted(infos)]
+
+    return session.make_callable(tensors(definition.outputs), feed_list=tensors(definition.inputs))

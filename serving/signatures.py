@@ -6,12 +6,13 @@ A `Refusal` carries the gRPC status and one sentence: the rule, what was receive
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 # A proto may state a huge shape and repeat its last value: refused before memory is taken for it.
 MAX_ELEMENTS = 2**24
@@ -45,18 +46,18 @@ class InputSpec(NamedTuple):
     sizes: tuple[int | None, ...] | None
 
     @classmethod
-    def of(cls, spec: tf.TensorSpec) -> "InputSpec":
-        """The same of TensorFlow's own description."""
-        sizes = None if spec.shape.rank is None else tuple(spec.shape.as_list())
-        return cls(spec.dtype, spec.dtype.as_datatype_enum, spec.shape, sizes)
+    def of(cls, info: meta_graph_pb2.TensorInfo) -> "InputSpec":
+        """The same of a signature def's own description."""
+        dtype, shape = tf.dtypes.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)
+        return cls(dtype, info.dtype, shape, None if shape.rank is None else tuple(shape.as_list()))
 
     def __str__(self) -> str:
         return _shown(self.dtype, self.shape)
 
 
-def input_specs(function: Any) -> dict[str, InputSpec]:
-    """The named inputs of a signature's concrete function."""
-    return {name: InputSpec.of(spec) for name, spec in function.structured_input_signature[1].items()}
+def input_specs(definition: meta_graph_pb2.SignatureDef) -> dict[str, InputSpec]:
+    """The named inputs of a signature."""
+    return {name: InputSpec.of(info) for name, info in definition.inputs.items()}
 
 
 def read_inputs(

@@ -163,7 +163,8 @@ def _rectangle(
 ) -> tuple[list[Any], int]:
     """Cells of all requests, padded to one width, and the width."""
     is_history = name.startswith(HISTORY)
-    width = history_length if is_history and history_length is not None else max(map(len, rows))
+    # At least 1: TensorFlow Serving refuses a batch in which an empty tensor meets others.
+    width = history_length if is_history and history_length is not None else max(1, *map(len, rows))
     absent: Any = b"" if kind is Kind.STRING else kind.absent
     padded: list[list[Any]] = []
     for number, cells in zip(numbers, rows, strict=True):

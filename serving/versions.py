@@ -108,8 +108,9 @@ class ModelVersions:
         finally:
             with self._lock:
                 slot.calls -= 1
-                if slot.retired and not slot.calls:
-                    self._unloaded(slot.version.number)
+                ended = slot.retired and not slot.calls
+            if ended:
+                self._unload(slot.version)
 
     def statuses(self) -> list[ModelVersionStatus]:
         """What became of each version seen so far, newest first."""
@@ -233,11 +234,13 @@ class ModelVersions:
         """Makes `live` the versions that answer; the others are unloaded when their calls have ended."""
         with self._lock:
             before, self._live = self._live, live
-            for number in before.keys() - live.keys():
-                before[number].retired = True
-                self._report(number, ModelVersionStatus.UNLOADING)
-                if not before[number].calls:
-                    self._unloaded(number)
+            retired = [before[number] for number in before.keys() - live.keys()]
+            for slot in retired:
+                slot.retired = True
+                self._report(slot.version.number, ModelVersionStatus.UNLOADING)
+            idle = [slot.version for slot in retired if not slot.calls]
+        for version in idle:
+            self._unload(version)
         if before and live and max(before) != max(live):
             self._metrics.swaps.labels(self.name).inc()
         for number in live.keys() - before.keys():
@@ -245,10 +248,11 @@ class ModelVersions:
         for number in before.keys() - live.keys():
             self._metrics.live.remove(self.name, str(number))
 
-    def _unloaded(self, number: int) -> None:
-        if number not in self._live:  # it may have been taken again meanwhile
-            self._report(number, ModelVersionStatus.END)
-        _LOG.info("version %d of %s is unloaded", number, self.name)
+    def _unload(self, version: ServedVersion) -> None:
+        version.close()
+        if version.number not in self._live:  # it may have been taken again meanwhile
+            self._report(version.number, ModelVersionStatus.END)
+        _LOG.info("version %d of %s is unloaded", version.number, self.name)
 
     def _report(self, number: int, state: int, error: str = "") -> None:
         status = ModelVersionStatus(version=number, state=state)

@@ -97,7 +97,7 @@ class CumulativePath(tf.keras.layers.Layer):
         overall = _counts(*(tf.reduce_sum(values, axis=-1, keepdims=True) for values in (impressions, clicks)))
         parts = [*per_channel, *overall, placed.tags, context]
         if constraint is not None:
-            selected = tf.linalg.matvec(tf.stack(per_channel, axis=-2), constraint)
+            selected = tf.reduce_sum(tf.stack(per_channel, axis=-2) * tf.expand_dims(constraint, -2), axis=-1)
             parts += [selected, constraint]
         parts += [profile.shown_tags, profile.clicked_tags]
         return self.dense(tf.concat([tf.cast(part, self.compute_dtype) for part in parts], axis=-1))

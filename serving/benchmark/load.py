@@ -20,8 +20,9 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 from hrlrec_tf.benchmark.timing import percentiles
 from serving import tensors
-from serving.client import MAX_MESSAGE_BYTES
+from serving.client_calls import HISTORY_LENGTH
 from serving.messages import RankRequest
+from serving.transport import MAX_MESSAGE_BYTES
 
 DEADLINE_SECONDS = 10.0
 

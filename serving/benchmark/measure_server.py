@@ -7,7 +7,8 @@ import grpc
 from hrlrec_tf.benchmark.timing import percentiles
 from serving.benchmark import load
 from serving.benchmark.sweep import sweep
-from serving.client import RANK, RankingError
+from serving.batches import RANK
+from serving.client import RankingError
 from serving.messages import RankRequest
 
 _CALLS, _QUICK_CALLS = 500, 5

@@ -41,7 +41,8 @@ def call_of(
     """A Predict call of a signature that takes requests."""
     call = predict_pb2.PredictRequest()
     call.model_spec.name, call.model_spec.signature_name = MODEL, signature
-    for name, tensor in tensors.to_tensors(requests, signatures(channel)[signature].inputs).items():
+    inputs = signatures(channel)[signature].inputs
+    for name, tensor in tensors.to_tensors(requests, inputs, history_length=HISTORY_LENGTH).items():
         call.inputs[name].CopyFrom(tensor)
     return call
 
