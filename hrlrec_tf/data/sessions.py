@@ -19,11 +19,23 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from hrlrec_tf import features
-from hrlrec_tf.data import buckets, item_counts, masking, progress, read_stage, reading, session_stage, timecut
+from hrlrec_tf.data import (
+    anonymity_stage,
+    buckets,
+    item_counts,
+    masking,
+    progress,
+    read_stage,
+    reading,
+    session_stage,
+    timecut,
+)
+from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import VOCABULARIES, DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
 from hrlrec_tf.data.session_stage import BucketResult, SessionPlan
+from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
 from hrlrec_tf.features import FeatureSpec, IdRule, Kind
@@ -74,8 +86,11 @@ def build(
     files = [unit.passed for unit in units if unit.passed is not None]
     counted = [unit.items for unit in units if unit.items is not None]
     items = item_counts.total(counted) if counted else None
+    held = [unit.holders for unit in units if unit.holders is not None]
+    counted_values = _count_holders(dataset, held, options, job, cuts, show_progress)
+    kept = anonymity_stage.kept_values(counted_values)
     plan_path = FileSystems.join(work, "plan.pkl")
-    read_stage.save(plan_path, SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items))
+    read_stage.save(plan_path, SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items, kept))
     pattern = FileSystems.join(work, "buckets", "*.pkl")
     _run(options, lambda p: session_stage.expand(p, plan_path, bits), "sessions", pattern, 1 << bits, show_progress)
     summary = _summarise(dataset, units, read_stage.load_all(pattern))
@@ -87,7 +102,35 @@ def build(
     if items is not None and dataset.item_counts is not None:
         prior = items.click_rate(cuts.validation_from)
         summary["item_counts"] = {**dataclasses.asdict(dataset.item_counts), "prior_click_rate": prior}
+    if dataset.k_anonymity is not None:
+        of_values = anonymity_stage.summarise(dataset.k_anonymity, counted_values)
+        cut_rows = summary.pop("rare")
+        columns = {name: {**each, **cut_rows[name]} for name, each in of_values.items()}
+        summary["k_anonymity"] = {"k": dataset.k_anonymity.k, "columns": columns}
     return spec, summary
+
+
+def _count_holders(
+    dataset: DatasetConfig,
+    files: Sequence[Partitioned],
+    options: PipelineOptions,
+    job: ReadJob,
+    cuts: Cuts,
+    show_progress: bool,
+) -> list[anonymity_stage.Counted]:
+    """What stays of the values of user features; nothing unless the log's configuration asks for a cut."""
+    rule = dataset.k_anonymity
+    if rule is None:
+        return []
+    folder = FileSystems.join(job.work, "values")
+    _make_folders(job.work, ["values"])
+    pattern = FileSystems.join(folder, "*.pkl")
+
+    def expand(pipeline: beam.Pipeline) -> None:
+        anonymity_stage.expand(pipeline, files, job.bits, rule, cuts.eval_from, folder)
+
+    _run(options, expand, "values", pattern, 1 << job.bits, show_progress)
+    return read_stage.load_all(pattern)
 
 
 def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
@@ -204,6 +247,8 @@ def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequen
             f"{dataset.log}: the cuts in time leave no row to train on of {accepted:,}; change `split:` in dataset.yaml"
         )
     channels = sum((bucket.channels for bucket in made), Counter())
+    rare = dataset.k_anonymity.columns if dataset.k_anonymity else ()
+    cut = sum((bucket.cut for bucket in made), Counter())
     requests = sum((bucket.requests for bucket in made), Counter())
     return {
         "read": read,
@@ -220,6 +265,7 @@ def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequen
             channel: {split: channels[split, channel] for split in SPLITS}
             for channel in sorted({channel for _, channel in channels})
         },
+        **({"rare": {name: {of: cut[name, of] for of in ("users", "rows")} for name in rare}} if rare else {}),
         "first_timestamp": min(bucket.first for bucket in made if bucket.first is not None),
         "last_timestamp": max(bucket.last for bucket in made if bucket.last is not None),
     }
