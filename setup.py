@@ -59,6 +59,7 @@ VERBS = {
     "doctor": "hrlrec_tf.doctor:VERB",
     "evaluate": "hrlrec_tf.evaluation.verb:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",
+    "forget": "hrlrec_tf.data.forget_verb:VERB",
     "prepare": "hrlrec_tf.data.verb:VERB",
     "quickstart": "tfx_pipeline.verb:VERB",
     "rank": "serving.verbs:RANK",

@@ -130,6 +130,8 @@ class TestTheNextDay:
     def learnt(self, model_dir, new_day, tmp_path_factory) -> tuple[pathlib.Path, Mapping[str, Any]]:
         out = tmp_path_factory.mktemp("learnt") / "model"
         words = f"--data={new_day} --out={out} --preset=paper --warm-start={model_dir}"
+        weights = 'rewards.channel_weights={"shop": [1.0, 0.1, 0.1, 0.1]}'
+        more = ("training.epochs=5", "training.learning_rate=0.03", "network.critic_head=linear", weights)
         tf.config.run_functions_eagerly(True)  # faster for few steps
         try:
             return out, tiny.run_verb(verbs.TRAIN, words, *(f"--set={each}" for each in (*SETTINGS, *more)))
