@@ -9,7 +9,7 @@ import io
 import pathlib
 import shutil
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -206,7 +206,7 @@ def _write_parquet_without(file: LogFile, rows: Collection[int], target: pathlib
 
 def _write_text_without(file: LogFile, rows: Collection[int], target: pathlib.Path) -> None:
     with (
-        io.BufferedReader(open_file(file)) as lines,
+        io.BufferedReader(cast(io.RawIOBase, open_file(file))) as lines,
         pa.output_stream(str(target), compression=file.compression) as sink,
     ):
         for number, line in enumerate(lines, start=1):
