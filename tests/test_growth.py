@@ -1,6 +1,7 @@
 """A model goes on with sessions of values that it has never seen: nothing learnt is lost, everything new is learnt."""
 
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,9 +15,11 @@ from hrlrec_tf import export, training, verbs
 from hrlrec_tf.agents.builder import HRL_REC, build_agent
 from hrlrec_tf.baselines.rl.designs import DESIGNS
 from hrlrec_tf.config import Config
-from hrlrec_tf.data import schema, transform, vocabulary_join
+from hrlrec_tf.data import schema, vocabulary_join
 from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.errors import DataError
+from hrlrec_tf.evaluation.request_panel import RequestPanel
+from hrlrec_tf.evaluation.scoring import score_sessions
 from hrlrec_tf.features import FeatureSpec, IdRule
 from hrlrec_tf.growth import Growth
 from hrlrec_tf.warm_start import WarmStart
@@ -26,7 +29,7 @@ SETTINGS = tiny.TRAINED
 NEW = {"item_id": "item_new", "channel": "shop", "tags": "tag_new"}
 
 
-def tomorrow(folder: pathlib.Path) -> pathlib.Path:
+def tomorrow(folder: pathlib.Path, fitted: pathlib.Path) -> pathlib.Path:
     """Sessions in which every second list shows, of a new channel, one new item, which is always clicked."""
     rng = np.random.default_rng(11)
     for split, count in {"train": 40, "validation": 10, "eval": 10}.items():
@@ -43,16 +46,21 @@ def tomorrow(folder: pathlib.Path) -> pathlib.Path:
             session["clicks"] = [int(item == NEW["item_id"]) for item in session["item_id"]]
             made.append(sessions.to_example(session))
         sessions.write(folder / split / "sessions-0.tfrecord.gz", made)
-    log = schema.to_schema(sessions.SPEC)
-    schema.write(log, folder / "schema.pbtxt")
+    schema.write(schema.to_schema(sessions.SPEC), folder / "schema.pbtxt")
     (folder / "summary.json").write_text("{}")
-    transform.fit(str(folder / "train" / "*"), log, str(folder / "transform"))
+    shutil.copytree(fitted, folder / "transform")  # with what fitting it on these sessions would find
+    assets = folder / "transform" / "transform_fn" / "assets"
+    for name, value in NEW.items():
+        old = (assets / name).read_text().splitlines()[:-1]
+        (assets / name).write_text("\n".join([value, *old]) + "\n")
+    counts = [f"{20 - place} {item}" for place, item in enumerate((assets / "item_id").read_text().splitlines())]
+    (assets / "item_impressions").write_text("\n".join(counts) + "\n")
     return folder
 
 
 @pytest.fixture(scope="module")
-def new_day(tmp_path_factory) -> pathlib.Path:
-    return tomorrow(tmp_path_factory.mktemp("tomorrow"))
+def new_day(prepared, tmp_path_factory) -> pathlib.Path:
+    return tomorrow(tmp_path_factory.mktemp("tomorrow"), prepared / "transform")
 
 
 class Grown(NamedTuple):
@@ -131,10 +139,18 @@ class TestTheNextDay:
         out = tmp_path_factory.mktemp("learnt") / "model"
         words = f"--data={new_day} --out={out} --preset=paper --warm-start={model_dir}"
         weights = 'rewards.channel_weights={"shop": [1.0, 0.1, 0.1, 0.1]}'
-        more = ("training.epochs=5", "training.learning_rate=0.03", "network.critic_head=linear", weights)
+        more = (
+            "training.epochs=2",
+            "training.batch_size=4",
+            "training.learning_rate=0.03",
+            "network.critic_head=linear",
+            weights,
+        )
         tf.config.run_functions_eagerly(True)  # faster for few steps
         try:
-            return out, tiny.run_verb(verbs.TRAIN, words, *(f"--set={each}" for each in (*SETTINGS, *more)))
+            return out, tiny.run_verb(
+                verbs.TRAIN, words, *(f"--set={each}" for each in (*SETTINGS, *more, "network.critic_head=linear"))
+            )
         finally:
             tf.config.run_functions_eagerly(False)
 
@@ -154,9 +170,16 @@ class TestTheNextDay:
             margins.append(said[clicked].mean() - said[~clicked].mean())
         assert margins[1] > margins[0] + 0.1, margins
 
-    def test_the_panel_shows_the_new_channel(self, learnt):
-        records = (learnt[0] / "metrics.jsonl").read_text()
-        assert '"channel_share/shop"' in records
+    def test_lists_and_scores_of_the_new_channel(self, learnt, new_day, tmp_path, eager):
+        """Where only the new channel has candidates it fills the list; evaluation tells its rows by name."""
+        network, reader, _ = training.load(str(learnt[0]))
+        session = sessions.random_session(np.random.default_rng(3), rows=4)
+        session |= {"channel": [NEW["channel"]] * 4, "item_id": [NEW["item_id"], "item_id1", "unheard of", "item_id2"]}
+        file = sessions.write(tmp_path / "sessions-0.tfrecord.gz", [sessions.to_example(session)] * 2)
+        panel = RequestPanel(network, reader, [file], seed=0)
+        assert panel.statistics().channel_shares == {NEW["channel"]: 1.0}
+        rows = score_sessions(network, reader, [str(new_day / "eval/sessions-0.tfrecord.gz")])
+        assert rows[rows["channel"] == NEW["channel"]]["prediction"].between(0, 1).sum() == 5
 
     @pytest.mark.slow
     def test_it_exports_and_ranks(self, learnt, tmp_path):

@@ -86,6 +86,7 @@ def test_rejected_rows_do_not_show_them(made):
     assert row["reason"] == "negative_clicks" and "user_city" not in row["values"] and "user_id" in row["values"]
 
 
+@pytest.mark.slow
 def test_a_rare_value_reads_as_any_unknown_one_in_training_and_serving(made):
     log = schema.read(made[0] / "schema.pbtxt")
     transform.fit(str(made[0] / "train" / "*"), log, str(made[0] / "transform"))
