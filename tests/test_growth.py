@@ -148,9 +148,7 @@ class TestTheNextDay:
         )
         tf.config.run_functions_eagerly(True)  # faster for few steps
         try:
-            return out, tiny.run_verb(
-                verbs.TRAIN, words, *(f"--set={each}" for each in (*SETTINGS, *more, "network.critic_head=linear"))
-            )
+            return out, tiny.run_verb(verbs.TRAIN, words, *(f"--set={each}" for each in settings))
         finally:
             tf.config.run_functions_eagerly(False)
 
