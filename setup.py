@@ -61,6 +61,7 @@ VERBS = {
     "doctor": "hrlrec_tf.doctor:VERB",
     "evaluate": "hrlrec_tf.evaluation.verb:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",
+    "forget": "hrlrec_tf.data.forget_verb:VERB",
     "join": "serving.feedback_verbs:JOIN",
     "prepare": "hrlrec_tf.data.verb:VERB",
     "quickstart": "tfx_pipeline.verb:VERB",

@@ -28,6 +28,7 @@ import numpy as np
 from hrlrec_tf.errors import ConfigError
 
 TAG_SEPARATOR = "|"
+RARE = "<rare>"  # what a value of a user feature that too few users hold reads as: an unknown value to every model
 HISTORY = "history_"
 CANDIDATE = "candidate_"
 

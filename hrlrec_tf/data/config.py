@@ -220,6 +220,8 @@ class Bots:
 class Masking:
     """Keyed hashing (HMAC-SHA256, in hex) of identifying columns.
 
+    With `user_id` request ids that name their user are hashed too.
+
     Attributes:
       columns: standard names of string columns.
       key_env: environment variable, on every worker, that holds the key.

@@ -19,11 +19,24 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from hrlrec_tf import features
-from hrlrec_tf.data import buckets, days, item_counts, masking, progress, read_stage, reading, session_stage, timecut
+from hrlrec_tf.data import (
+    anonymity_stage,
+    buckets,
+    days,
+    item_counts,
+    masking,
+    progress,
+    read_stage,
+    reading,
+    session_stage,
+    timecut,
+)
+from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import VOCABULARIES, DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
 from hrlrec_tf.data.session_stage import BucketResult, MakeSessions, SessionPlan
+from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
 from hrlrec_tf.features import FeatureSpec, IdRule, Kind
@@ -67,6 +80,11 @@ def build(
     if items is not None and dataset.item_counts is not None:
         prior = items.click_rate(prepared.plan.cuts.validation_from)
         summary["item_counts"] = {**dataclasses.asdict(dataset.item_counts), "prior_click_rate": prior}
+    if dataset.k_anonymity is not None:
+        of_values = anonymity_stage.summarise(dataset.k_anonymity, prepared.values)
+        cut_rows = summary.pop("rare")
+        columns = {name: {**each, **cut_rows[name]} for name, each in of_values.items()}
+        summary["k_anonymity"] = {"k": dataset.k_anonymity.k, "columns": columns}
     return prepared.plan.spec, summary
 
 
@@ -79,6 +97,7 @@ class Prepared:
       plan, plan_path: what the first learnt, and where it lies.
       units: what came of reading.
       ignored: files that are no part of the log.
+      values: what stays of the values of user features, where the dataset asks for a cut.
     """
 
     options: PipelineOptions
@@ -86,6 +105,7 @@ class Prepared:
     plan_path: str
     units: Sequence[UnitResult]
     ignored: Sequence[str]
+    values: Sequence[anonymity_stage.Counted] = ()
 
 
 def prepare_rows(
@@ -111,10 +131,13 @@ def prepare_rows(
     files = [unit.passed for unit in units if unit.passed is not None]
     counted = [unit.items for unit in units if unit.items is not None]
     items = item_counts.total(counted) if counted else None
-    plan = SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items)
+    held = [unit.holders for unit in units if unit.holders is not None]
+    values = _count_holders(dataset, held, options, job, cuts, show_progress)
+    kept = anonymity_stage.kept_values(values)
+    plan = SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items, kept)
     plan_path = FileSystems.join(work, "plan.pkl")
     read_stage.save(plan_path, plan)
-    return Prepared(options, plan, plan_path, units, log.ignored)
+    return Prepared(options, plan, plan_path, units, log.ignored, values)
 
 
 def make(prepared: Prepared, stage: MakeSessions, what: str, show_progress: bool) -> list[BucketResult]:
@@ -133,6 +156,29 @@ def make(prepared: Prepared, stage: MakeSessions, what: str, show_progress: bool
         if bucket.fault is not None:
             raise LogError(bucket.fault)
     return made
+
+
+def _count_holders(
+    dataset: DatasetConfig,
+    files: Sequence[Partitioned],
+    options: PipelineOptions,
+    job: ReadJob,
+    cuts: Cuts,
+    show_progress: bool,
+) -> list[anonymity_stage.Counted]:
+    """What stays of the values of user features; nothing unless the log's configuration asks for a cut."""
+    rule = dataset.k_anonymity
+    if rule is None:
+        return []
+    folder = FileSystems.join(job.work, "values")
+    _make_folders(job.work, ["values"])
+    pattern = FileSystems.join(folder, "*.pkl")
+
+    def expand(pipeline: beam.Pipeline) -> None:
+        anonymity_stage.expand(pipeline, files, job.bits, rule, cuts.eval_from, folder)
+
+    _run(options, expand, "values", pattern, 1 << job.bits, show_progress)
+    return read_stage.load_all(pattern)
 
 
 def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
@@ -246,6 +292,8 @@ def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequen
             f"{dataset.log}: the cuts in time leave no row to train on of {accepted:,}; change `split:` in dataset.yaml"
         )
     channels = sum((bucket.channels for bucket in made), Counter())
+    rare = dataset.k_anonymity.columns if dataset.k_anonymity else ()
+    cut = sum((bucket.cut for bucket in made), Counter())
     requests = sum((bucket.requests for bucket in made), Counter())
     return {
         "read": read,
@@ -263,6 +311,7 @@ def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequen
             channel: {split: channels[split, channel] for split in SPLITS}
             for channel in sorted({channel for _, channel in channels})
         },
+        **({"rare": {name: {of: cut[name, of] for of in ("users", "rows")} for name in rare}} if rare else {}),
         "first_timestamp": min(bucket.first for bucket in made if bucket.first is not None),
         "last_timestamp": max(bucket.last for bucket in made if bucket.last is not None),
     }

@@ -128,7 +128,7 @@ def _map_values(feature: Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> 
 def _vocabulary(name: str, feature: Tensor, rule: IdRule) -> tf.Tensor:
     """The file of a feature's values that have an id of their own."""
     values = _values(feature)
-    known = tf.boolean_mask(values, values != "")
+    known = tf.boolean_mask(values, (values != "") & (values != features.RARE))
     threshold = rule.min_count if rule.min_count > 1 else None
     if name == "item_id":  # with how often each was shown, for `min_item_impressions`
         tft.vocabulary(known, frequency_threshold=threshold, vocab_filename=ITEM_IMPRESSIONS, store_frequency=True)

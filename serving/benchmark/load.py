@@ -180,7 +180,7 @@ def message(
     """One Predict call with a batch of requests."""
     predict = predict_pb2.PredictRequest()
     predict.model_spec.name, predict.model_spec.signature_name = model, signature
-    for name, tensor in tensors.to_tensors(requests, inputs).items():
+    for name, tensor in tensors.to_tensors(requests, inputs, history_length=HISTORY_LENGTH).items():
         predict.inputs[name].CopyFrom(tensor)
     return predict
 

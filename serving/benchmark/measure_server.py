@@ -5,9 +5,9 @@ from typing import Any
 import grpc
 
 from hrlrec_tf.benchmark.timing import percentiles
+from serving.batches import RANK
 from serving.benchmark import load
 from serving.benchmark.sweep import sweep
-from serving.batches import RANK
 from serving.client import RankingError
 from serving.messages import RankRequest
 

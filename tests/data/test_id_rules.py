@@ -8,7 +8,7 @@ import tiny
 
 from hrlrec_tf.data import parsing, schema, transform
 from hrlrec_tf.data.config import DatasetConfig
-from hrlrec_tf.data.input import SessionReader
+from hrlrec_tf.data.input import SessionReader, as_sparse
 from hrlrec_tf.data.sessions import feature_spec
 from hrlrec_tf.data.validation import Layout
 from hrlrec_tf.errors import ConfigError
@@ -64,6 +64,22 @@ def test_hashed_ids_need_no_vocabulary(ruled):
     ids = {user: int(read(ruled, user_id=[user])["user_id"][0]) for user in (*map(str, range(60)), "")}
     assert ids.pop("") == 0 and set(ids.values()) == set(range(1, 8)) and ruled.sizes["user_id"] == 8
     assert ruled.vocabulary("user_id") == []
+
+
+@pytest.mark.parametrize("count", [1, 800])
+def test_candidates_of_a_request_read_as_displayed_items_do(ruled, count):
+    items = [f"new{number % 7}" if number % 3 else "item_id3" for number in range(count)]
+    session = sessions.random_session(np.random.default_rng(0), rows=4)
+    raw = dict(ruled.parse([sessions.to_example(session)]))
+    rows = {name: raw[name] for name in SPEC.item}
+    for name, values in rows.items():
+        width = count * (SPEC.max_tags if name == "tags" else 1)
+        raw[name] = as_sparse(tf.zeros([1, width]) if values.dtype == tf.float32 else tf.fill([1, width], ""))
+    raw["item_id"] = as_sparse(tf.constant([items]))
+    served = ruled.transform(raw)["item_id"].numpy()[0]
+    for item in set(items):
+        shown = int(read(ruled, item_id=[item, "", "", ""])["item_id"][0, 0])
+        assert {int(each) for each, name in zip(served, items, strict=True) if name == item} == {shown}
 
 
 def test_rare_items_are_cut_by_the_vocabulary_or_by_the_network(ruled):

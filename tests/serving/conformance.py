@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from serving import tensors
+from serving.client_calls import HISTORY_LENGTH
 from serving.messages import Candidate, Counts, Profile, RankRequest, Row
 
 CHANNELS = ("news", "article", "long_video", "short_video")
