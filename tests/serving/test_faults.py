@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from typing import Any
 
+import conformance
 import grpc
 import hypothesis
 import numpy as np
@@ -22,7 +23,6 @@ from hypothesis import strategies
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from serving import tensors
 from serving.client import RankingError
 from serving.loaded import ServedVersion
 from serving.messages import Candidate, RankRequest
@@ -233,14 +233,10 @@ def test_many_candidates_duplicates_and_long_names(client):
     assert client.rank(RankRequest("u" * 1_000_000, 1, [Candidate("i" * 1_000_000, "c" * 1_000_000)])).items
 
 
-def test_names_that_are_not_utf8(embedded, client):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = "hrlrec", "rank"
-    inputs = client._learnt_inputs("rank", None)
-    for name, tensor in tensors.to_tensors([RankRequest("u", 1, [Candidate("a", "news")])], inputs).items():
-        request.inputs[name].CopyFrom(tensor)
-    request.inputs["candidate_item_id"].CopyFrom(tf.make_tensor_proto([[b"\xff\xfe"]]))
+def test_names_that_are_not_utf8(embedded):
     with grpc.insecure_channel(embedded.address) as channel:
+        request = conformance.call_of([RankRequest("u", 1, [Candidate("a", "news")])], channel)
+        request.inputs["candidate_item_id"].CopyFrom(tf.make_tensor_proto([[b"\xff\xfe"]]))
         answer = toy.stub(channel).Predict(request)
     assert tf.make_ndarray(answer.outputs["item_id"])[0, 0] == b"\xff\xfe"
 
