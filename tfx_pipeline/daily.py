@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tfx_pipeline.configs import Daily, PipelineConfig
 
 REGISTRY = "blessed"
+WARM = ("training.epochs=1",)  # settings of a run that goes on from the last model, unless others are given
 
 
 class NotBlessedError(HrlrecError):
@@ -107,7 +108,7 @@ def _daily(args: argparse.Namespace, days: Any) -> "Daily":
         registry=registry,
         newest=max(blessed.versions(registry), default=0),
         first=args.first,
-        warm=tuple(args.warm or ["training.epochs=1"]),
+        warm=tuple(args.warm or WARM),
         data=limits["data"],
         model=limits["model"],
         keep=args.keep,

@@ -22,10 +22,12 @@ from hrlrec_tf.data import parsing
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.errors import ConfigError, HrlrecError
 from tfx_pipeline import digest, kubeflow_entrypoint, kubeflow_settings, kubeflow_spec
-from tfx_pipeline.configs import IN_PROCESS, Digests, PipelineConfig, Thresholds
+from tfx_pipeline.configs import IN_PROCESS, Daily, Digests, PipelineConfig, Thresholds
+from tfx_pipeline.daily import REGISTRY, WARM
 from tfx_pipeline.example_gen import SessionExampleGen
 from tfx_pipeline.kubeflow_settings import KubeflowSettings
 from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.window import Window
 
 # The container's command; TFX's own entry point does not run on open-source Kubeflow Pipelines.
 COMMAND = ("python", "-m", kubeflow_entrypoint.__name__)
@@ -80,6 +82,18 @@ def kubeflow_config(args: argparse.Namespace, beam_args: Sequence[str]) -> Pipel
         digests=Digests(digest.of_source(), content, digest.of_log(str(dataset.log))),
         thresholds=Thresholds(args.min_auc, tuple(args.calibration)),
         beam_args=tuple(beam_args) or IN_PROCESS,
+        daily=_daily(args, root, dataset),
+    )
+
+
+def _daily(args: argparse.Namespace, root: str, dataset: DatasetConfig) -> Daily | None:
+    """A daily run where a date is given; the runs are told theirs, and the registry is looked at when they run."""
+    if args.date is None:
+        return None
+    window = Window(args.date, args.train_days, args.history_days)
+    window.dataset(dataset)  # told now, not in the cluster
+    return Daily(
+        window, args.registry or f"{root}/{REGISTRY}", first=args.first, warm=tuple(args.warm or WARM), keep=args.keep
     )
 
 
@@ -100,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; exit code 0 when the file was written, else 1."""
     args = _parser().parse_args(argv)
     try:
-        settings = kubeflow_settings.load(args.settings)
+        defaults = kubeflow_settings.DEFAULTS if args.date is None else kubeflow_settings.DAILY
+        settings = kubeflow_settings.load(args.settings or defaults)
         config = kubeflow_config(args, args.beam_args)
         check_masking_key(parsing.build(DatasetConfig, json.loads(config.dataset), ""), settings)
         compile_pipeline(create_pipeline(config), args.output, args.image, settings)
@@ -122,12 +137,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--settings",
         metavar="YAML",
-        default=kubeflow_settings.DEFAULTS,
-        help="resources, retries, caching, secrets and parameters of the tasks (default tfx_pipeline/kubeflow.yaml)",
+        help="resources, retries, caching, secrets and parameters of the tasks (default tfx_pipeline/kubeflow.yaml, of "
+        "a daily run kubeflow_daily.yaml)",
     )
     parser.add_argument("--log", metavar="URI", help="the impression log (default ROOT/log)")
     parser.add_argument("--config", metavar="YAML", help="dataset.yaml, where the log's columns have other names")
     parser.add_argument("--schema", metavar="URI", help="curated schema (default ROOT/schema.pbtxt)")
+    days = parser.add_argument_group("a daily run: see docs/operations.md")
+    days.add_argument("--date", metavar="DATE", help="the newest day, default of the pipeline parameter `date`")
+    days.add_argument("--train-days", type=int, default=7, metavar="N", help="days before it that train (7)")
+    days.add_argument("--history-days", type=int, metavar="N", help="days before those that are read (all)")
+    days.add_argument("--registry", metavar="URI", help=f"blessed models (default ROOT/{REGISTRY})")
+    days.add_argument("--first", action="store_true", help="nothing was blessed yet, default of the parameter `first`")
+    days.add_argument("--warm", action="append", default=[], metavar="KEY=VALUE", help="as of hrlrec daily")
+    days.add_argument("--keep", type=int, default=7, metavar="N", help="blessed models that stay (7)")
     parser.add_argument("--serving", metavar="URI", help="where versions are pushed (default ROOT/serving)")
     parser.add_argument("--preset", default="best", help="settings of the model: paper or best (default %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the model")

@@ -14,6 +14,7 @@ from hrlrec_tf.data import parsing
 from hrlrec_tf.errors import ConfigError
 
 DEFAULTS = pathlib.Path(__file__).with_name("kubeflow.yaml")
+DAILY = pathlib.Path(__file__).with_name("kubeflow_daily.yaml")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

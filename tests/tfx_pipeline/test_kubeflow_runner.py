@@ -9,18 +9,34 @@ from tfx.dsl.components.base import base_executor
 from tfx.utils import import_utils
 
 from tfx_pipeline import kubeflow_runner, kubeflow_settings
-from tfx_pipeline.configs import IN_PROCESS
+from tfx_pipeline.configs import IN_PROCESS, Daily
 from tfx_pipeline.pipeline import DIGEST, READS, create_pipeline
+from tfx_pipeline.window import Window
 
 IMAGE = "registry.example/hrlrec:1"
+SERIES = Daily(Window("2024-03-31"), "gs://bucket/blessed")
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     output = tmp_path_factory.mktemp("kubeflow") / "deep" / "pipeline.yaml"
-    pipeline = create_pipeline(fakes.pipeline_config(root="gs://bucket/root"))
-    kubeflow_runner.compile_pipeline(pipeline, output, IMAGE, kubeflow_settings.load())
+    pipeline = create_pipeline(fakes.pipeline_config(root="gs://bucket/root", daily=SERIES))
+    kubeflow_runner.compile_pipeline(pipeline, output, IMAGE, kubeflow_settings.load(kubeflow_settings.DAILY))
     return output
+
+
+def test_a_daily_run_is_told_its_date(tmp_path):
+    output = tmp_path / "pipeline.yaml"
+    arguments = ["--output", str(output), "--pipeline-root", "gs://bucket/root", "--log", "gs://bucket/log"]
+    assert kubeflow_runner.main([*arguments, "--date", "2024-03-31", "--train-days", "3"]) == 0
+    spec = yaml.safe_load(output.read_text("utf-8"))
+    tasks, parameters = spec["root"]["dag"]["tasks"], spec["root"]["inputDefinitions"]["parameters"]
+    assert parameters["date"]["defaultValue"] == "2024-03-31" and parameters["first"]["defaultValue"] == 0
+    for task in ("SessionExampleGen", "DataGate", "RecordBlessed"):
+        assert tasks[task]["inputs"]["parameters"]["date"] == {"componentInputParameter": "date"}
+        assert '"train_days": 3' in constant(tasks[task], "days").replace("\\", "")
+    assert constant(tasks["LastBlessed"], "registry").strip('"') == "gs://bucket/root/blessed"
+    assert not tasks["LastBlessed"].get("cachingOptions", {}).get("enableCache")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +50,7 @@ def test_kfp_loads_it(compiled):
 
 
 def test_its_tasks_are_the_local_nodes_with_the_same_order(spec):
-    local = compiler.Compiler().compile(create_pipeline(fakes.pipeline_config())).nodes
+    local = compiler.Compiler().compile(create_pipeline(fakes.pipeline_config(daily=SERIES))).nodes
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks) == {node.pipeline_node.node_info.id for node in local} == set(READS)
     for node in local:
