@@ -140,6 +140,7 @@ class TestTheNextDay:
         words = f"--data={new_day} --out={out} --preset=paper --warm-start={model_dir}"
         weights = 'rewards.channel_weights={"shop": [1.0, 0.1, 0.1, 0.1]}'
         settings = (
+            *SETTINGS,
             "training.epochs=2",
             "training.batch_size=4",
             "training.learning_rate=0.03",
