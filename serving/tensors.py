@@ -161,15 +161,23 @@ def _joined(tags: tuple[str, ...]) -> str:
 def _rectangle(
     rows: Sequence[list[Any]], name: str, kind: Kind, numbers: Sequence[int], history_length: int | None
 ) -> tuple[list[Any], int]:
-    """Cells of all requests, padded to one width, and the width."""
+    """Cells of all requests, padded to one width, and the width.
+
+    A server that joins calls pads each with the first value of its tensor (TensorFlow Serving's
+    `pad_variable_length_inputs`). Alone, a request is padded with its own first entry, which counts once; several
+    begin with an empty entry, or the first one's would be given to all.
+    """
     is_history = name.startswith(HISTORY)
-    # At least 1: TensorFlow Serving refuses a batch in which an empty tensor meets others.
-    width = history_length if is_history and history_length is not None else max(1, *map(len, rows))
     absent: Any = b"" if kind is Kind.STRING else kind.absent
+    lead = [] if is_history or len(rows) == 1 else [absent]
+    # At least 1: TensorFlow Serving refuses a batch in which an empty tensor meets others.
+    longest = max(1, *map(len, rows))
+    width = history_length if is_history and history_length is not None else len(lead) + longest
     padded: list[list[Any]] = []
     for number, cells in zip(numbers, rows, strict=True):
-        column, padding = _column(cells, kind, f"request {number}, {name}"), [absent] * (width - len(cells))
-        padded += [padding, column] if is_history else [column, padding]
+        column = _column(cells, kind, f"request {number}, {name}")
+        padding = [absent] * (width - len(lead) - len(cells))
+        padded += [padding, column] if is_history else [lead, column, padding]
     return list(itertools.chain.from_iterable(padded)), width
 
 

@@ -40,16 +40,21 @@ def test_rectangles_of_a_batch():
     assert set(arrays) == set(INPUTS)
     assert arrays["user_id"] == [b"u1", b"u2"] and arrays["timestamp"] == [7, 8] and arrays["epsilon"] == [0.5, 0.0]
     assert arrays["user_age"] == [30.0, 0.0] and arrays["user_city"] == [b"5", b""]
-    assert arrays["candidate_item_id"] == [[b"a", b"b\0"], [b"c", b""]]
-    assert arrays["candidate_tags"] == [[b"x|y", b""], [b"", b""]]
-    assert arrays["candidate_item_author"] == [["é".encode(), b""], [b"", b""]]
+    assert arrays["candidate_item_id"] == [[b"", b"a", b"b\0"], [b"", b"c", b""]]
+    assert arrays["candidate_tags"] == [[b"", b"x|y", b""], [b"", b"", b""]]
+    assert arrays["candidate_item_author"] == [[b"", "é".encode(), b""], [b"", b"", b""]]
     assert arrays["history_item_id"] == [[b"", b"h1"], [b"h2", b"h3"]]
     assert arrays["history_clicks"] == [[0, 1], [0, 2]]
     assert arrays["history_dwell_seconds"] == [[0.0, 0.5], [0.0, 0.0]]
-    assert arrays["profile_channel"] == [[b"article", b"news", b"video"], [b"", b"", b""]]
-    assert arrays["profile_channel_impressions"] == [[5, 5, 1], [0, 0, 0]]
-    assert arrays["profile_channel_clicks"] == [[0, 2, 1], [0, 0, 0]]
-    assert arrays["profile_tag"] == [[], []]
+    assert arrays["profile_channel"] == [[b"", b"article", b"news", b"video"], [b"", b"", b"", b""]]
+    assert arrays["profile_channel_impressions"] == [[0, 5, 5, 1], [0, 0, 0, 0]]
+    assert arrays["profile_channel_clicks"] == [[0, 0, 2, 1], [0, 0, 0, 0]]
+    assert arrays["profile_tag"] == [[b"", b""], [b"", b""]]
+
+
+def test_a_request_alone_begins_with_its_own_first_candidate():
+    arrays = built(RankRequest("u", 1, [Candidate("a", "news")], profile=Profile({"news": Counts(5, 2)})))
+    assert arrays["candidate_item_id"] == [[b"a"]] and arrays["profile_channel"] == [[b"news"]]
 
 
 def test_no_rows_keep_their_dtype_and_rank():
@@ -57,7 +62,7 @@ def test_no_rows_keep_their_dtype_and_rank():
     for name, (kind, rank) in SPEC.serving_inputs().items():
         array = tf.make_ndarray(protos[name])
         assert protos[name].dtype == DTYPES[kind].as_datatype_enum
-        assert array.shape == ((1,) if rank == 1 else (1, 0))
+        assert array.shape == (1,) if rank == 1 else (array.shape == (1, 1) and not array.any())
 
 
 @pytest.mark.parametrize(
