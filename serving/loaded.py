@@ -68,8 +68,11 @@ class ServedVersion:
     warmup_seconds: float = 0.0
 
     @classmethod
-    def load(cls, folder: pathlib.Path) -> "ServedVersion":
-        """Loads the SavedModel in `folder` and replays its warm-up requests; raises whatever goes wrong."""
+    def load(cls, folder: pathlib.Path, number: int | None = None) -> "ServedVersion":
+        """Loads the SavedModel in `folder` and replays its warm-up requests; raises whatever goes wrong.
+
+        `number` is the version, by default the folder's name.
+        """
         saved_model = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL).read_bytes())
         graph = next((graph for graph in saved_model.meta_graphs if "serve" in graph.meta_info_def.tags), None)
         if graph is None:
@@ -82,7 +85,7 @@ class ServedVersion:
             with session.graph.as_default():
                 tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
             functions = {name: _function(session, each) for name, each in named.items()}
-            version = cls(int(folder.name), specs, defs, session, functions)
+            version = cls(int(folder.name) if number is None else number, specs, defs, session, functions)
             start = time.perf_counter()
             requests = version._warm_up(folder / WARMUP_REQUESTS)
         except BaseException:

@@ -213,7 +213,11 @@ def _blessing_components(
         module_path=evaluator.MODULE,
     )
     check = ServingCheck(
-        model=model, examples=data.examples, schema=data.schema, latency_seconds=config.thresholds.latency_seconds
+        model=model,
+        model_run=trainer.outputs["model_run"],
+        examples=data.examples,
+        schema=data.schema,
+        latency_seconds=config.thresholds.latency_seconds,
     )
     pusher = tfx.components.Pusher(
         model=model,
