@@ -31,13 +31,14 @@ def write(folder: pathlib.Path, world: WorldConfig) -> list[str]:
     """
     write_log(world, folder, progress=False)
     users: set[str] = set()
+    lonely = ""
     for file in sorted(folder.glob("*.parquet")):
         table = pq.read_table(file)
         ids = [user(each) for each in table["user_id"].to_pylist()]
         users |= set(ids)
         requests = [f"{who}-{request}" for who, request in zip(ids, table["request_id"].to_pylist(), strict=True)]
-        first = min(ids)
-        cities = [CITY if who == first else "Bigtown" for who in ids]
+        lonely = lonely or min(ids)
+        cities = [CITY if who == lonely else "Bigtown" for who in ids]
         for name, values in {"user_id": ids, "request_id": requests, "user_city": cities}.items():
             values = pa.array(values, pa.string())
             known = name in table.column_names
