@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from tfx import v1 as tfx
 
 from hrlrec_tf.config import preset
+from hrlrec_tf.data import beam_options
 from hrlrec_tf.data import config as datasets
 from hrlrec_tf.errors import HrlrecError
 from tfx_pipeline import digest
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; exit code 0 when the file was written, else 1."""
     args = _parser().parse_args(argv)
     try:
-        compile_pipeline(kubeflow_config(args, args.beam_args), args.output, args.image)
+        compile_pipeline(kubeflow_config(args, beam_options.beam_args(args)), args.output, args.image)
     except HrlrecError as error:
         print(f"kubeflow_runner: {error}", file=sys.stderr)
         return 1
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", default="best", help="settings of the model: paper or best (default %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the model")
     parser.add_argument("--min-auc", type=float, default=Thresholds.auc, metavar="X", help="default %(default)s")
-    parser.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARG", help="Beam pipeline arguments")
+    beam_options.add_arguments(parser)
     return parser
 
 

@@ -8,7 +8,6 @@ files beside the output and Beam carries references, so that no runner's memory 
 import contextlib
 import dataclasses
 import errno
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from hrlrec_tf import features
 from hrlrec_tf.data import buckets, days, item_counts, masking, progress, read_stage, reading, session_stage, timecut
+from hrlrec_tf.data.beam_options import pipeline_options
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
@@ -27,13 +27,6 @@ from hrlrec_tf.data.session_stage import BucketResult, SessionPlan
 from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
 from hrlrec_tf.features import FeatureSpec
-
-# What DirectRunner stood for before it began to try a runner that it would have to download.
-LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-
-# From here on, worker processes are faster than none in spite of their start; each takes some 300 MB.
-_PARALLEL_ROWS = 1_000_000
-_MAX_WORKERS = 8
 
 
 def build(
@@ -105,28 +98,6 @@ def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
                 )
         optional |= features.ITEM_COUNTS
     return FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, optional)
-
-
-def pipeline_options(beam_args: Sequence[str], rows: int = 0) -> PipelineOptions:
-    """Beam's options; on this machine's own runner, worker processes for logs that are worth their start.
-
-    Raises:
-      ConfigError: the Dask runner is asked for, which loses rows.
-    """
-    options = PipelineOptions(list(beam_args))
-    runner = options.view_as(StandardOptions).runner
-    if runner and "dask" in runner.lower():
-        raise ConfigError(
-            "Beam's Dask runner returns wrong data; choose DirectRunner, FlinkRunner, SparkRunner or Dataflow"
-        )
-    if runner is None:
-        options.view_as(StandardOptions).runner = LOCAL_RUNNER
-    direct = options.view_as(DirectOptions)
-    if not any("direct_num_workers" in arg or "direct_running_mode" in arg for arg in beam_args):
-        parallel = rows >= _PARALLEL_ROWS
-        direct.direct_num_workers = min(os.cpu_count() or 1, _MAX_WORKERS) if parallel else 1
-        direct.direct_running_mode = "multi_processing" if parallel else "in_memory"
-    return options
 
 
 def _run(
