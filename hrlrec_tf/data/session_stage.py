@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
 from hrlrec_tf.data import buckets, columns, days, item_counts, lists, tfrecord
+from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import DatasetConfig, ListRule
 from hrlrec_tf.data.examples import SPLITS, SessionEncoder
@@ -56,77 +58,75 @@ class SessionPlan:
     items: ItemCounts | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class BucketResult:
-    """What came of a bucket.
-
-    Attributes:
-      accepted: rows.
-      rejected: rows by reason.
-      requests, rows: lists and rows per split; a list across a cut counts in both splits.
-      channels: rows per (split, channel).
-      users, lists, cut_lists: counts.
-      items: distinct hashes of item ids.
-      first, last: timestamps.
-      days: see `days.profile`; None without rows.
-      fault: why the bucket could not be written; the rest is void then.
-    """
-
-    accepted: int = 0
-    rejected: Counter[str] = dataclasses.field(default_factory=Counter)
-    requests: Counter[str] = dataclasses.field(default_factory=Counter)
-    rows: Counter[str] = dataclasses.field(default_factory=Counter)
-    channels: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
-    users: int = 0
-    lists: int = 0
-    cut_lists: int = 0
-    items: npt.NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
-    first: int | None = None
-    last: int | None = None
-    days: pd.DataFrame | None = None
-    fault: str | None = None
-
-
 def expand(pipeline: beam.Pipeline, plan_path: str, bits: int) -> None:
-    """Adds the stage to a pipeline; the plan lies at `plan_path`. Results lie under the plan's `work` afterwards."""
+    """Adds the stage to a pipeline; results lie under the plan's `work` afterwards.
+
+    Args:
+      pipeline: to add to.
+      plan_path: where the plan lies.
+      bits: leading bits of the hash that name what a worker takes at a time: a bucket or, if there are fewer
+        partitions than buckets, a partition.
+    """
     _ = (
         pipeline
-        | "Buckets" >> beam.Create(range(1 << bits), reshuffle=False)
+        | "Parts" >> beam.Create(range(1 << bits), reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "MakeSessions" >> beam.ParDo(MakeSessions(plan_path))
+        | "MakeSessions" >> beam.ParDo(MakeSessions(plan_path, bits))
     )
 
 
 class MakeSessions(beam.DoFn):
-    """Bucket -> its session files."""
+    """Bucket, or partition of several -> its session files.
 
-    def __init__(self, plan_path: str) -> None:
-        self._plan_path = plan_path
+    Args:
+      plan_path: where the plan lies.
+      bits: of the hash that name an element.
+    """
+
+    def __init__(self, plan_path: str, bits: int) -> None:
+        self._plan_path, self._bits = plan_path, bits
 
     def setup(self) -> None:
         """Loads the plan, once per worker."""
         self._plan: SessionPlan = load(self._plan_path)
-        shared = load_all(FileSystems.join(self._plan.work, "shared", "*.pkl"))
+        shared = list(load_all(FileSystems.join(self._plan.work, "shared", "*.pkl")))
         self._shared = pa.concat_arrays(shared) if shared else pa.array([], pa.string())
 
-    def process(self, bucket: int) -> Iterator[str]:
-        """Handles one bucket; yields where its result lies.
+    def process(self, part: int) -> Iterator[str]:
+        """Handles one element; yields where the results of its buckets lie.
 
         What the disk refuses becomes a fault in the result, for the caller to raise.
         """
+        plan, further = self._plan, self._plan.bits - self._bits
+        first, end = part << further, (part + 1) << further
         try:
-            result = self._make(bucket)
+            with self._files(part) as files:
+                for bucket in range(first, end):
+                    table = buckets.read_all(file.batches(bucket, plan.bits) for file in files)
+                    yield self._save(bucket, BucketResult() if table is None else self._make(table, bucket))
         except OSError as error:
-            result = BucketResult(fault=f"the disk refuses the output ({error}); free space or name another --out")
+            fault = f"the disk refuses the output ({error}); free space or name another --out"
+            yield self._save(first, BucketResult(fault=fault))
+
+    @contextlib.contextmanager
+    def _files(self, part: int) -> Iterator[Sequence[Partitioned]]:
+        """Files that know each bucket of an element by its own record batches."""
+        plan = self._plan
+        if self._bits == plan.bits:
+            yield plan.files
+            return
+        # A runner may try an element twice at a time, so each attempt has a file of its own.
+        own = FileSystems.join(plan.work, "buckets", f"{part:05d}-{uuid.uuid4().hex}.rows")
+        yield [buckets.split(plan.files, part, own, "user_id", plan.bits)]
+        FileSystems.delete([own])
+
+    def _save(self, bucket: int, result: BucketResult) -> str:
         path = FileSystems.join(self._plan.work, "buckets", f"{bucket:05d}.pkl")
         save(path, result)
-        yield path
+        return path
 
-    def _make(self, bucket: int) -> BucketResult:
+    def _make(self, table: pa.Table, bucket: int) -> BucketResult:
         plan = self._plan
-        table = buckets.read_bucket(plan.files, "user_id", bucket, plan.bits)
-        if table is None:
-            return BucketResult()
         table, rejected = self._reject(lists.in_total_order(table), bucket)
         if not len(table):
             return BucketResult(rejected=rejected)

@@ -8,22 +8,21 @@ files beside the output and Beam carries references, so that no runner's memory 
 import contextlib
 import dataclasses
 import errno
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from hrlrec_tf import features
-from hrlrec_tf.data import buckets, days, item_counts, masking, progress, read_stage, reading, session_stage, timecut
+from hrlrec_tf.data import bucket_result, buckets, days, masking, progress, read_stage, reading, session_stage, timecut
 from hrlrec_tf.data.beam_options import pipeline_options
+from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
-from hrlrec_tf.data.session_stage import BucketResult, SessionPlan
+from hrlrec_tf.data.session_stage import SessionPlan
 from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
 from hrlrec_tf.features import FeatureSpec
@@ -58,20 +57,23 @@ def build(
     job = ReadJob(dataset, log.layout, work, out, buckets.partition_bits(log.rows_estimate))
     pattern = FileSystems.join(work, "units", "*.pkl")
     _run(options, lambda p: read_stage.expand(p, job, log.units), "read", pattern, len(log.units), show_progress)
-    units: list[UnitResult] = read_stage.load_all(pattern)
-    _check_read(dataset, units)
-
-    times = timecut.total(unit.times for unit in units if unit.times is not None)
-    cuts, bits = timecut.cut(times, dataset.split), buckets.bucket_bits(int(times.counts.sum()))
-    names = {unit.number: unit.name for unit in log.units}
-    files = [unit.passed for unit in units if unit.passed is not None]
-    counted = [unit.items for unit in units if unit.items is not None]
-    items = item_counts.total(counted) if counted else None
+    read, files = read_stage.total(read_stage.load_all(pattern))
+    _check_read(dataset, read)
+    assert read.times is not None
+    cuts, bits = timecut.cut(read.times, dataset.split), buckets.bucket_bits(int(read.times.counts.sum()))
+    names, items = {unit.number: unit.name for unit in log.units}, read.items
     plan_path = FileSystems.join(work, "plan.pkl")
     read_stage.save(plan_path, SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items))
     pattern = FileSystems.join(work, "buckets", "*.pkl")
-    _run(options, lambda p: session_stage.expand(p, plan_path, bits), "sessions", pattern, 1 << bits, show_progress)
-    summary = _summarise(dataset, units, read_stage.load_all(pattern))
+    _run(
+        options,
+        lambda p: session_stage.expand(p, plan_path, min(bits, job.bits)),
+        "sessions",
+        pattern,
+        1 << bits,
+        show_progress,
+    )
+    summary = _summarise(dataset, read, bucket_result.total(read_stage.load_all(pattern)))
     summary |= {
         "validation_from": cuts.validation_from,
         "eval_from": cuts.eval_from,
@@ -129,13 +131,9 @@ def _make_folders(parent: str, names: Sequence[str]) -> None:
         FileSystems.mkdirs(FileSystems.join(parent, name))
 
 
-def _check_read(dataset: DatasetConfig, units: Sequence[UnitResult]) -> None:
-    """Raises the first unit's fault, or what is wrong with a log none of whose rows pass."""
-    for unit in units:
-        if unit.fault is not None:
-            raise LogError(unit.fault)
-    read = sum(unit.read for unit in units)
-    rejected = sum((unit.rejected for unit in units), Counter())
+def _check_read(dataset: DatasetConfig, found: UnitResult) -> None:
+    """Raises what is wrong with a log none of whose rows pass."""
+    read, rejected = found.read, found.rejected
     if not read:
         raise LogError(f"{dataset.log}: the log holds no rows; check the path")
     if rejected.total() == read:
@@ -146,37 +144,30 @@ def _check_read(dataset: DatasetConfig, units: Sequence[UnitResult]) -> None:
         raise LogError(f"{dataset.log}: none of {read:,} rows can be used, {count:,} for {reason}; {remedy}")
 
 
-def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequence[BucketResult]) -> dict[str, Any]:
-    for bucket in made:
-        if bucket.fault is not None:
-            raise LogError(bucket.fault)
-    rejected: Counter[str] = sum((part.rejected for parts in (units, made) for part in parts), Counter())
-    accepted, read = sum(bucket.accepted for bucket in made), sum(unit.read for unit in units)
+def _summarise(dataset: DatasetConfig, found: UnitResult, made: BucketResult) -> dict[str, Any]:
+    rejected, accepted, read = found.rejected + made.rejected, made.accepted, found.read
     if read != accepted + rejected.total():
         raise DataError(f"{read} rows read, but {accepted} accepted and {rejected.total()} rejected; run it again")
-    rows = sum((bucket.rows for bucket in made), Counter())
-    if not rows["train"]:
+    if not made.rows["train"]:
         raise LogError(
             f"{dataset.log}: the cuts in time leave no row to train on of {accepted:,}; change `split:` in dataset.yaml"
         )
-    channels = sum((bucket.channels for bucket in made), Counter())
-    requests = sum((bucket.requests for bucket in made), Counter())
     return {
         "read": read,
         "accepted": accepted,
         "rejected": dict(sorted(rejected.items())),
-        "requests": {split: requests[split] for split in SPLITS},
-        "rows": {split: rows[split] for split in SPLITS},
-        "lists": sum(bucket.lists for bucket in made),
-        "lists_cut_at_length": sum(bucket.cut_lists for bucket in made),
-        "tags_dropped": sum(unit.tags_dropped for unit in units),
-        "users": sum(bucket.users for bucket in made),
-        "days": days.summarise(bucket.days for bucket in made if bucket.days is not None),
-        "items": len(np.unique(np.concatenate([bucket.items for bucket in made]))),
+        "requests": {split: made.requests[split] for split in SPLITS},
+        "rows": {split: made.rows[split] for split in SPLITS},
+        "lists": made.lists,
+        "lists_cut_at_length": made.cut_lists,
+        "tags_dropped": found.tags_dropped,
+        "users": made.users,
+        "days": {} if made.days is None else days.summarise(made.days),
+        "items": len(made.items),
         "channels": {
-            channel: {split: channels[split, channel] for split in SPLITS}
-            for channel in sorted({channel for _, channel in channels})
+            channel: {split: made.channels[split, channel] for split in SPLITS}
+            for channel in sorted({channel for _, channel in made.channels})
         },
-        "first_timestamp": min(bucket.first for bucket in made if bucket.first is not None),
-        "last_timestamp": max(bucket.last for bucket in made if bucket.last is not None),
+        "first_timestamp": made.first,
+        "last_timestamp": made.last,
     }
