@@ -23,7 +23,7 @@ from hrlrec_tf.data import columns
 
 ROWS_PER_BUCKET = 200_000
 _MAX_BUCKET_BITS = 16
-_MAX_PARTITION_BITS = 9  # many small record batches cost more than splitting a partition once more
+MAX_PARTITION_BITS = 9  # many small record batches cost more than splitting a partition once more
 
 
 def bucket_bits(rows: int) -> int:
@@ -33,7 +33,7 @@ def bucket_bits(rows: int) -> int:
 
 def partition_bits(rows_estimate: int) -> int:
     """Leading bits of the hash that name a partition."""
-    return min(bucket_bits(rows_estimate), _MAX_PARTITION_BITS)
+    return min(bucket_bits(rows_estimate), MAX_PARTITION_BITS)
 
 
 def hashes(texts: pa.Array) -> npt.NDArray[np.uint64]:
@@ -70,12 +70,12 @@ class Partitioned:
     Attributes:
       path: where it lies.
       bits: of the hash that name a partition.
-      partitions: int32 [batches], the partition of each record batch.
+      partitions: uint16 [batches], the partition of each record batch.
     """
 
     path: str
     bits: int
-    partitions: npt.NDArray[np.int32]
+    partitions: npt.NDArray[np.uint16]
 
     def batches(self, bucket: int, bits: int) -> Batches:
         """Where the rows of a bucket lie; with more `bits` than the file's, among others' rows."""
@@ -118,7 +118,7 @@ class PartitionWriter:
     @property
     def written(self) -> Partitioned:
         """What the file holds, once it is closed."""
-        return Partitioned(self._path, self._bits, np.array(self._partitions, np.int32))
+        return Partitioned(self._path, self._bits, np.array(self._partitions, np.uint16))
 
 
 def read_all(parts: Iterable[Batches]) -> pa.Table | None:

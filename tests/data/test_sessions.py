@@ -103,7 +103,7 @@ def test_partitions_of_several_buckets_give_the_same_bytes(tmp_path, monkeypatch
     monkeypatch.setattr("hrlrec_tf.data.buckets.split", lambda *args: calls.append(args) or split(*args))
     run(DatasetConfig(log=log), tmp_path / "one")
     assert not calls
-    monkeypatch.setattr("hrlrec_tf.data.buckets._MAX_PARTITION_BITS", 1)
+    monkeypatch.setattr("hrlrec_tf.data.buckets.MAX_PARTITION_BITS", 1)
     run(DatasetConfig(log=log), tmp_path / "two")
     assert len(calls) == 2
     assert len(read_bytes(tmp_path / "one")) > 4 and read_bytes(tmp_path / "one") == read_bytes(tmp_path / "two")
