@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -92,7 +93,8 @@ def _no_survivors(seen: Iterable[psutil.Process]) -> Iterator[None]:
 
 def _size(folder: pathlib.Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # it was renamed or removed meanwhile
-            total += path.stat().st_size
+    for parent, _, names in os.walk(folder):  # passes over what goes away meanwhile
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
     return total
