@@ -26,7 +26,7 @@ MEMORY_LIMIT_MB = 3 * 1024
 LINEAR_WITHIN = 1.1  # of the exponent of time over rows
 PROJECTED_ROWS, PROJECTED_WORKERS = 4_000_000_000, 64
 
-_STARTUP_ROWS = 200
+_STARTUP_ROWS, _FITTED_ROWS = 200, 50_000
 _SHORTEST = 1e-3  # seconds; what is left of a small log's time may be less than nothing
 _DAYS, _LIST = 10, 10
 _ROWS_PER_USER, _ROWS_PER_ITEM = 200, 100
@@ -76,7 +76,7 @@ def summarise(startup: Mapping[str, Any], sizes: Sequence[Mapping[str, Any]], co
     Returns:
       `rows_per_second` (start-up left out), `peak_memory_mb` and `rows`, of the largest log; `startup_seconds`;
       `sizes`, the same of each with its `cpu_seconds`, `peak_process_mb` and `peak_disk_mb`; `exponent`,
-      `cpu_exponent`: wall and CPU time without start-up grow with this power of the rows, None for one size; `linear`:
+      `cpu_exponent`: wall and CPU time without start-up grow with this power of the rows, None without two sizes to tell; `linear`:
       whether the CPU time, which other work on the machine hardly changes, grows with the rows alone;
       `within_memory`; `projection`: see `project`.
     """
@@ -102,7 +102,8 @@ def summarise(startup: Mapping[str, Any], sizes: Sequence[Mapping[str, Any]], co
 
 
 def _exponent(startup: Mapping[str, Any], sizes: Sequence[Mapping[str, Any]], clock: str) -> float | None:
-    """Slope of log time over log rows."""
+    """Slope of log time over log rows, of logs that are large enough for more than start-up to show."""
+    sizes = [size for size in sizes if size["rows"] >= _FITTED_ROWS]
     if len(sizes) < 2:
         return None
     seconds = [max(size[clock] - startup[clock], _SHORTEST) for size in sizes]
