@@ -76,8 +76,8 @@ def summarise(startup: Mapping[str, Any], sizes: Sequence[Mapping[str, Any]], co
     Returns:
       `rows_per_second` (start-up left out), `peak_memory_mb` and `rows`, of the largest log; `startup_seconds`;
       `sizes`, the same of each with its `cpu_seconds`, `peak_process_mb` and `peak_disk_mb`; `exponent`,
-      `cpu_exponent`: wall and CPU time without start-up grow with this power of the rows, None without two sizes to tell; `linear`:
-      whether the CPU time, which other work on the machine hardly changes, grows with the rows alone;
+      `cpu_exponent`: wall and CPU time without start-up grow with this power of the rows, None without two sizes to
+      tell; `linear`: whether the CPU time, which other work on the machine hardly changes, grows with the rows alone;
       `within_memory`; `projection`: see `project`.
     """
     found = [

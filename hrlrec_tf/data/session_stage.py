@@ -97,13 +97,12 @@ class MakeSessions(beam.DoFn):
 
         What the disk refuses becomes a fault in the result, for the caller to raise.
         """
-        plan, further = self._plan, self._plan.bits - self._bits
+        further = self._plan.bits - self._bits
         first, end = part << further, (part + 1) << further
         try:
             with self._files(part) as files:
                 for bucket in range(first, end):
-                    table = buckets.read_all(file.batches(bucket, plan.bits) for file in files)
-                    yield self._save(bucket, BucketResult() if table is None else self._make(table, bucket))
+                    yield self._save(bucket, self._make(bucket, files))
         except OSError as error:
             fault = f"the disk refuses the output ({error}); free space or name another --out"
             yield self._save(first, BucketResult(fault=fault))
@@ -125,9 +124,13 @@ class MakeSessions(beam.DoFn):
         save(path, result)
         return path
 
-    def _make(self, table: pa.Table, bucket: int) -> BucketResult:
+    def _make(self, bucket: int, files: Sequence[Partitioned]) -> BucketResult:
         plan = self._plan
-        table, rejected = self._reject(lists.in_total_order(table), bucket)
+        table = buckets.read_all(file.batches(bucket, plan.bits) for file in files)
+        if table is None:
+            return BucketResult()
+        table = lists.in_total_order(table)  # step by step, so that no copy outlives its step
+        table, rejected = self._reject(table, bucket)
         if not len(table):
             return BucketResult(rejected=rejected)
         table, displayed = make_lists(table, plan.dataset)
@@ -181,7 +184,7 @@ class MakeSessions(beam.DoFn):
             out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
             with contextlib.closing(RejectedWriter(out)) as writer:
                 writer.write(self._rejections(table, reasons))
-        return table.filter(pa.array(kept & ~reasons[REPEATED])), counts
+        return table.filter(pa.array(kept & ~reasons[REPEATED])) if counts else table, counts
 
     def _duplicates(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """Rows that repeat an earlier row's user, time and item (and request), if the dataset asks for it."""
