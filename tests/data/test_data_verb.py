@@ -36,7 +36,11 @@ def test_the_verb_prints_what_became_of_the_rows(tmp_path, capsys):
 def test_beam_options_are_checked_before_anything_is_written(tmp_path):
     write_csv(good_rows(), tmp_path / "log" / "a.csv")
     args = parse("--log", str(tmp_path / "log"), "--out", str(tmp_path / "out"), "--runner-options", "dataflow")
-    with pytest.raises(ConfigError, match="dataflow|DataflowRunner"):
+    with pytest.raises(ConfigError, match="DataflowRunner needs project, region, temp_location"):
+        verb.VERB.run(args)
+    given = ("project=p", "region=r", "temp_location=gs://b/t", "sdk_container_image=i")
+    args.beam_args = [f"--{each}" for each in given]
+    with pytest.raises(ConfigError, match="Dataflow's machines cannot reach --log .*; name a gs:// folder"):
         verb.VERB.run(args)
     assert not (tmp_path / "out").exists()
 

@@ -61,9 +61,13 @@ def test_every_container_names_an_executor_that_its_entrypoint_can_load(spec):
 def test_the_command_line_writes_the_file_and_says_so(tmp_path, capsys):
     output = tmp_path / "pipeline.yaml"
     arguments = ["--output", str(output), "--pipeline-root", "gs://bucket/root", "--image", IMAGE]
-    assert kubeflow_runner.main([*arguments, "--log", "gs://bucket/log", "--set", "losses.gamma=0.25"]) == 0
+    arguments += ["--runner-options", "flink", "--", "--flink_master=flink:8081", "--environment_config=image"]
+    assert kubeflow_runner.main(["--log", "gs://bucket/log", "--set", "losses.gamma=0.25", *arguments]) == 0
     assert capsys.readouterr().out == f"compiled: {output}\n"
-    tasks = yaml.safe_load(output.read_text("utf-8"))["root"]["dag"]["tasks"]
+    compiled = yaml.safe_load(output.read_text("utf-8"))
+    words = compiled["deploymentSpec"]["executors"]["SessionExampleGen_executor"]["container"]["args"]
+    assert {"--runner=FlinkRunner", "--flink_master=flink:8081"} <= set(words)
+    tasks = compiled["root"]["dag"]["tasks"]
     assert "gs://bucket/log" in constant(tasks["SessionExampleGen"], "dataset")
     assert '\\"gamma\\": 0.25' in constant(tasks["Trainer"], "custom_config")
     assert constant(tasks["ImportSchemaGen"], "schema_file") == "gs://bucket/root/schema.pbtxt"
