@@ -4,4 +4,15 @@
 Kubeflow Pipelines; the runners own the paths.
 """
 
+from typing import Any
+
 import hrlrec_tf  # noqa: F401  (selects Keras 2 before anything here imports TensorFlow)
+
+
+def __getattr__(name: str) -> Any:
+    """Kubeflow names an artifact's class by this package and its own name; TFX is imported when it is asked for."""
+    if name == "GateReport":
+        from tfx_pipeline.reports import GateReport
+
+        return GateReport
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

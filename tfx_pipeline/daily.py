@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tfx_pipeline.configs import Daily, PipelineConfig
 
 REGISTRY = "blessed"
+WARM = ("training.epochs=1",)  # settings of a run that goes on from the last model, unless others are given
 
 
 class NotBlessedError(HrlrecError):
@@ -88,11 +89,12 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
             f"clicks on {days.date} may still come in (--maturity-hours {args.maturity_hours:g}); the newest day that "
             f"can be judged is {newest}"
         )
+    days.dataset(dataset)  # a setting that contradicts it is told now
     daily = _daily(args, days)
     model = preset(args.preset).override(args.set)
     model.override(daily.warm)  # told before hours of work, not after
     thresholds = _limits(args.limits)["thresholds"]
-    return local_config(days.dataset(dataset), args.workdir, model, thresholds=thresholds, daily=daily)
+    return local_config(dataset, args.workdir, model, thresholds=thresholds, daily=daily)
 
 
 def _daily(args: argparse.Namespace, days: Any) -> "Daily":
@@ -106,7 +108,7 @@ def _daily(args: argparse.Namespace, days: Any) -> "Daily":
         registry=registry,
         newest=max(blessed.versions(registry), default=0),
         first=args.first,
-        warm=tuple(args.warm or ["training.epochs=1"]),
+        warm=tuple(args.warm or WARM),
         data=limits["data"],
         model=limits["model"],
         keep=args.keep,

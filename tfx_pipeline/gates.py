@@ -1,5 +1,6 @@
 """Components that stop the run, each with its reason: TFX's own validators only record what they find."""
 
+import tempfile
 from collections.abc import Iterable
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
@@ -62,15 +63,17 @@ def describe(split: str, anomalies: anomalies_pb2.Anomalies) -> Iterable[str]:
 @tfx.dsl.components.component
 def ServingCheck(
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
+    model_run: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelRun],
     examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     schema: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Schema],
     infra_blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.InfraBlessing],
     latency_seconds: tfx.dsl.components.Parameter[float],
 ) -> None:
-    """Loads the export, ranks one request made of evaluation sessions and stops the run if the answer is no feed.
+    """Loads and warms up the export, ranks one request made of evaluation sessions, and stops the run if the answer is
+    no feed or not what the trained network answers.
 
     Args:
-      model: the export.
+      model: the export. model_run: the model folder that it was made of.
       examples: sessions; the request is made of their split `eval`.
       schema: the sessions' schema.
       infra_blessing: receives the blessing that the Pusher asks for.
@@ -79,15 +82,19 @@ def ServingCheck(
     Raises:
       GateError: the export does not load, refuses the request or answers it wrongly.
     """
-    try:
-        report = serving_check.check(
-            path_utils.serving_model_path(model.uri),
-            io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], impression_scorer.SPLIT)),
-            from_schema(io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))),
-            latency_seconds,
-        )
-    except serving_check.ServingError as error:
-        raise GateError(f"the exported model was not pushed: {error}") from error
+    with tempfile.TemporaryDirectory() as scratch:  # a model is loaded from a local folder; the artifacts may be remote
+        for name, uri in (("export", path_utils.serving_model_path(model.uri)), ("model", model_run.uri)):
+            io_utils.copy_dir(uri, f"{scratch}/{name}")
+        try:
+            report = serving_check.check(
+                f"{scratch}/export",
+                serving_check.offline(f"{scratch}/model"),
+                io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], impression_scorer.SPLIT)),
+                from_schema(io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))),
+                latency_seconds,
+            )
+        except serving_check.ServingError as error:
+            raise GateError(f"the exported model was not pushed: {error}") from error
     with fileio.open(f"{infra_blessing.uri}/INFRA_BLESSED", "w") as file:
         file.write(report)
     infra_blessing.set_int_custom_property("blessed", 1)

@@ -19,7 +19,7 @@ class GateError(HrlrecError):
 class GateReport(tfx.dsl.Artifact):
     """A gate's figures and findings."""
 
-    TYPE_NAME = "GateReport"
+    TYPE_NAME = "tfx_pipeline.GateReport"  # Kubeflow imports the class by it
 
 
 def write(uri: str, findings: Sequence[str], figures: Mapping[str, Any]) -> None:

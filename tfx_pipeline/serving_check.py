@@ -1,38 +1,47 @@
-"""Does an export serve? Loads it, ranks one canned request and looks at the answer.
+"""Does an export serve? Loads it as the server does, ranks one canned request and looks at the answer.
 
 The request is made of evaluation sessions: the first one's user, context, history and profile, and as candidates the
 items that the first sessions displayed, so it is a request of this very log with candidates from its channels.
 """
 
+import pathlib
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from hrlrec_tf import features
+from hrlrec_tf import export, features
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.features import FeatureSpec, Kind
+from serving.loaded import ServedVersion
+from serving.signatures import Refusal
 
-SIGNATURE = "rank"
+SIGNATURE, SCORES = "rank", "score_examples"
 _SESSIONS = 200  # what so many sessions displayed are the candidates,
 _CANDIDATES = 200  # up to so many
 _REASON_LENGTH = 300  # characters of TensorFlow's explanation that an error repeats
 _LISTS = {Kind.STRING: "bytes_list", Kind.INT: "int64_list", Kind.FLOAT: "float_list"}
 
+_SCORED = 20  # sessions that are scored
+_TOLERANCE = 1e-4  # between the export's numbers and the network's own: other fused kernels, another order of sums
+
 Arrays = Mapping[str, np.ndarray]
+Offline = Callable[[str, Arrays], Arrays]
 
 
 class ServingError(ModelError):
     """An export does not serve as it should."""
 
 
-def check(model_dir: str, session_files: str, spec: FeatureSpec, latency_seconds: float) -> str:
-    """Ranks a canned request with the export.
+def check(model_dir: str, trained: Offline, session_files: str, spec: FeatureSpec, latency_seconds: float) -> str:
+    """Loads the export as the server does, warm-up included; ranks a canned request, scores sessions, and holds both
+    against the trained network's own answers.
 
     Args:
       model_dir: SavedModel folder.
+      trained: the network that was exported; see `offline`.
       session_files: file pattern of gzipped evaluation sessions.
       spec: the sessions' features.
       latency_seconds: longest accepted time of a call after the first.
@@ -41,35 +50,69 @@ def check(model_dir: str, session_files: str, spec: FeatureSpec, latency_seconds
       One line on what was checked.
 
     Raises:
-      ServingError: the export cannot be loaded or called, or its answer is no valid feed.
+      ServingError: the export cannot be loaded, warmed up or called, its answer is no valid feed, or not the trained
+        network's.
     """
     sessions = read_sessions(session_files)
     if not sessions:
         raise ServingError("there is no evaluation session to make a request of; give a log of more days or requests")
     request = canned_request(sessions[0], sessions, spec)
-    answer, seconds = _rank(model_dir, request)
-    check_answer(request, answer, spec.list_length)
+    scored = {"examples": np.array([session.SerializeToString() for session in sessions[:_SCORED]], object)}
+    answers, seconds = _answers(model_dir, {SIGNATURE: request, SCORES: scored})
+    check_answer(request, {name: values[0] for name, values in answers[SIGNATURE].items()}, spec.list_length)
+    for signature, inputs in ((SIGNATURE, request), (SCORES, scored)):
+        check_parity(signature, answers[signature], trained(signature, inputs))
     size = request["candidate_item_id"].shape[1]
     if seconds > latency_seconds:
         raise ServingError(f"it takes {seconds:.2f} s to rank {size} candidates; accepted are {latency_seconds:g} s")
     channels = len(set(request["candidate_channel"][0]))
-    return f"ranked {size} candidates of {channels} channels in {seconds * 1000:.1f} ms\n"
+    return (
+        f"ranked {size} candidates of {channels} channels in {seconds * 1000:.1f} ms, scored {len(scored['examples'])} "
+        "sessions; the trained network says the same\n"
+    )
 
 
-def _rank(model_dir: str, request: Arrays) -> tuple[Arrays, float]:
-    """The answer to `request`, each output [list_length], and the seconds that a second call took."""
-    tensors = {name: tf.constant(values) for name, values in request.items()}
+def offline(model_folder: str) -> Offline:
+    """What a trained network answers by itself, before it is exported: signature, inputs -> outputs."""
+    make, _ = export.serving_module(model_folder)
+    module = make()
+
+    def answer(signature: str, inputs: Arrays) -> Arrays:
+        outputs = getattr(module, signature)({name: tf.constant(values) for name, values in inputs.items()})
+        return {name: values.numpy() for name, values in outputs.items()}
+
+    return answer
+
+
+def check_parity(signature: str, served: Arrays, trained: Arrays) -> None:
+    """Raises `ServingError` unless an export answers as the network that it was made of."""
+    for name, expected in trained.items():
+        same = (
+            np.array_equal(served[name], expected)
+            if expected.dtype == object
+            else np.allclose(served[name], expected, rtol=_TOLERANCE, atol=_TOLERANCE)
+        )
+        if not same:
+            raise ServingError(
+                f"its signature {signature!r} and the trained network differ in {name}: {served[name].ravel()[:5]} and "
+                f"{expected.ravel()[:5]}, ..."
+            )
+
+
+def _answers(model_dir: str, calls: Mapping[str, Arrays]) -> tuple[Mapping[str, Arrays], float]:
+    """The answers to one call of each signature, and the seconds that a second call of `rank` took."""
     try:
-        model = tf.saved_model.load(model_dir)
-        rank = model.signatures[SIGNATURE]
-        rank(**tensors)  # the first call traces and allocates
-        start = time.perf_counter()
-        outputs = rank(**tensors)
-        seconds = time.perf_counter() - start
-    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        version = ServedVersion.load(pathlib.Path(model_dir), number=0)
+        try:
+            answers = {signature: version.run(signature, inputs) for signature, inputs in calls.items()}
+            start = time.perf_counter()
+            version.run(SIGNATURE, calls[SIGNATURE])
+            return answers, time.perf_counter() - start
+        finally:
+            version.close()
+    except (OSError, ValueError, KeyError, TypeError, ModelError, Refusal, tf.errors.OpError) as error:
         reason = textwrap.shorten(str(error), _REASON_LENGTH)
         raise ServingError(f"it cannot rank a request ({type(error).__name__}: {reason})") from error
-    return {name: values.numpy()[0] for name, values in outputs.items()}, seconds
 
 
 def read_sessions(pattern: str, count: int = _SESSIONS) -> list[tf.train.Example]:

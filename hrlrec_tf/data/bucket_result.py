@@ -23,6 +23,7 @@ class BucketResult:
       requests, rows: lists and rows per split; a list across a cut counts in both splits.
       channels: rows per (split, channel).
       users, lists, cut_lists: counts.
+      cut: `users` and `rows` whose value of a user feature was cut, by (column, which).
       items: distinct hashes of item ids.
       first, last: timestamps.
       days: see `days.profile`; None without rows.
@@ -37,6 +38,7 @@ class BucketResult:
     users: int = 0
     lists: int = 0
     cut_lists: int = 0
+    cut: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
     items: npt.NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
     first: int | None = None
     last: int | None = None
@@ -66,6 +68,7 @@ def _add(one: BucketResult, other: BucketResult) -> BucketResult:
         users=one.users + other.users,
         lists=one.lists + other.lists,
         cut_lists=one.cut_lists + other.cut_lists,
+        cut=one.cut + other.cut,
         items=np.union1d(one.items, other.items),
         first=min((each for each in (one.first, other.first) if each is not None), default=None),
         last=max((each for each in (one.last, other.last) if each is not None), default=None),

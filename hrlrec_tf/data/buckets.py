@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,12 +70,12 @@ class Partitioned:
     Attributes:
       path: where it lies.
       bits: of the hash that name a partition.
-      partitions: uint16 [batches], the partition of each record batch.
+      partitions: [batches], the partition of each record batch, in as few bytes as `bits` need.
     """
 
     path: str
     bits: int
-    partitions: npt.NDArray[np.uint16]
+    partitions: npt.NDArray[np.unsignedinteger[Any]]
 
     def batches(self, bucket: int, bits: int) -> Batches:
         """Where the rows of a bucket lie; with more `bits` than the file's, among others' rows."""
@@ -118,7 +118,8 @@ class PartitionWriter:
     @property
     def written(self) -> Partitioned:
         """What the file holds, once it is closed."""
-        return Partitioned(self._path, self._bits, np.array(self._partitions, np.uint16))
+        needed = np.min_scalar_type((1 << self._bits) - 1)
+        return Partitioned(self._path, self._bits, np.array(self._partitions, needed))
 
 
 def read_all(parts: Iterable[Batches]) -> pa.Table | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
-from hrlrec_tf.data import buckets, columns, days, item_counts, lists, tfrecord
+from hrlrec_tf.data import buckets, columns, days, item_counts, k_anonymity, lists, tfrecord
 from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import DatasetConfig, ListRule
@@ -44,7 +44,10 @@ class SessionPlan:
       names: the log's files, by number.
       cuts: the cuts in time.
       bits: of the hashes that name buckets; there are 2 ** bits.
+      part_bits: of the hashes that name what a worker takes at a time: a bucket or, if there are fewer partitions than
+        buckets, a partition.
       items: counts of items over the whole log, if the dataset asks for them.
+      kept: values of user features that stay, if the dataset asks for a cut; see `k_anonymity`.
     """
 
     dataset: DatasetConfig
@@ -55,23 +58,24 @@ class SessionPlan:
     names: Mapping[int, str]
     cuts: Cuts
     bits: int
+    part_bits: int
     items: ItemCounts | None = None
+    kept: pa.Array | None = None
 
 
-def expand(pipeline: beam.Pipeline, plan_path: str, bits: int) -> None:
+def expand(pipeline: beam.Pipeline, make: "MakeSessions", part_bits: int) -> None:
     """Adds the stage to a pipeline; results lie under the plan's `work` afterwards.
 
     Args:
       pipeline: to add to.
-      plan_path: where the plan lies.
-      bits: leading bits of the hash that name what a worker takes at a time: a bucket or, if there are fewer
-        partitions than buckets, a partition.
+      make: what is made of the plan's buckets.
+      part_bits: of the plan.
     """
     _ = (
         pipeline
-        | "Parts" >> beam.Create(range(1 << bits), reshuffle=False)
+        | "Parts" >> beam.Create(range(1 << part_bits), reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "MakeSessions" >> beam.ParDo(MakeSessions(plan_path, bits))
+        | "Make" >> beam.ParDo(make)
     )
 
 
@@ -80,11 +84,10 @@ class MakeSessions(beam.DoFn):
 
     Args:
       plan_path: where the plan lies.
-      bits: of the hash that name an element.
     """
 
-    def __init__(self, plan_path: str, bits: int) -> None:
-        self._plan_path, self._bits = plan_path, bits
+    def __init__(self, plan_path: str) -> None:
+        self._plan_path = plan_path
 
     def setup(self) -> None:
         """Loads the plan, once per worker."""
@@ -97,12 +100,12 @@ class MakeSessions(beam.DoFn):
 
         What the disk refuses becomes a fault in the result, for the caller to raise.
         """
-        further = self._plan.bits - self._bits
+        further = self._plan.bits - self._plan.part_bits
         first, end = part << further, (part + 1) << further
         try:
             with self._files(part) as files:
                 for bucket in range(first, end):
-                    yield self._save(bucket, self._make(bucket, files))
+                    yield self._save(bucket, self.make(bucket, files))
         except OSError as error:
             fault = f"the disk refuses the output ({error}); free space or name another --out"
             yield self._save(first, BucketResult(fault=fault))
@@ -111,7 +114,7 @@ class MakeSessions(beam.DoFn):
     def _files(self, part: int) -> Iterator[Sequence[Partitioned]]:
         """Files that know each bucket of an element by its own record batches."""
         plan = self._plan
-        if self._bits == plan.bits:
+        if plan.part_bits == plan.bits:
             yield plan.files
             return
         # A runner may try an element twice at a time, so each attempt has a file of its own.
@@ -124,11 +127,15 @@ class MakeSessions(beam.DoFn):
         save(path, result)
         return path
 
-    def _make(self, bucket: int, files: Sequence[Partitioned]) -> BucketResult:
+    def make(self, bucket: int, files: Sequence[Partitioned]) -> BucketResult:
+        """Writes what is to be made of one bucket, whose rows lie in `files`, and counts."""
         plan = self._plan
         table = buckets.read_all(file.batches(bucket, plan.bits) for file in files)
         if table is None:
             return BucketResult()
+        rule = plan.dataset.k_anonymity
+        if rule is not None:
+            table = k_anonymity.cut(table, rule, plan.kept)
         table = lists.in_total_order(table)  # step by step, so that no copy outlives its step
         table, rejected = self._reject(table, bucket)
         if not len(table):
@@ -137,21 +144,26 @@ class MakeSessions(beam.DoFn):
         delay_ms = round(plan.dataset.feedback_delay_seconds * 1000)
         table = self._with_item_counts(table, displayed, delay_ms)
         encoder = SessionEncoder(plan.spec, table, displayed, plan.cuts, delay_ms)
+        return dataclasses.replace(self.write(encoder, table, displayed, bucket), rejected=rejected)
+
+    def write(self, encoder: SessionEncoder, table: pa.Table, displayed: Lists, bucket: int) -> BucketResult:
+        """Writes the sessions of a bucket's rows, and counts."""
         requests = Counter({split: self._write(encoder, bucket, split) for split in SPLITS})
+        rule = self._plan.dataset.k_anonymity
         times = columns.flat(table["timestamp"]).to_numpy()
         return BucketResult(
             accepted=len(table),
-            rejected=rejected,
             requests=requests,
             rows=Counter({split: int(encoder.rows_in(split).sum()) for split in SPLITS}),
             channels=Counter(_channels(encoder, table)),
             users=len(pc.unique(table["user_id"])),
             lists=len(displayed.times),
             cut_lists=displayed.cut,
+            cut=k_anonymity.count_cut(table, rule) if rule is not None else Counter(),
             items=np.unique(buckets.hashes(pc.unique(table["item_id"]))),
             first=int(times.min()),
             last=int(times.max()),
-            days=days.profile(table, plan.dataset.day),
+            days=days.profile(table, self._plan.dataset.day),
         )
 
     def _with_item_counts(self, table: pa.Table, displayed: Lists, delay_ms: int) -> pa.Table:

@@ -74,6 +74,8 @@ def describe(summary: Mapping[str, Any]) -> str:
     }.items():
         if summary[key]:
             lines.append(f"{summary[key]:,} {what}")
+    for name, cut in summary.get("k_anonymity", {}).get("columns", {}).items():
+        lines.append(f"{name}: {cut['values_cut']:,} rare values of {cut['users']:,} users were cut")
     if summary["ignored_files"]:
         lines.append(f"files that are no part of the log: {', '.join(summary['ignored_files'])}")
     return "\n".join(lines)

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from hrlrec_tf.data import buckets, prepare, schema
-from hrlrec_tf.data.config import DatasetConfig, ItemCountsRule, ListRule, Split
+from hrlrec_tf.data.config import DatasetConfig, ItemCountsRule, KAnonymity, ListRule, Split
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.features import FeatureSpec, Kind
 
@@ -98,13 +98,16 @@ def test_output_is_the_same_whatever_the_files_and_workers(tmp_path, monkeypatch
 
 def test_partitions_of_several_buckets_give_the_same_bytes(tmp_path, monkeypatch):
     log = write_parquet(random_rows(8, users=7, requests=60), tmp_path / "log", files=4)
+    dataset = DatasetConfig(log=log, k_anonymity=KAnonymity(("user_age_band",), k=2))
     monkeypatch.setattr("hrlrec_tf.data.buckets.ROWS_PER_BUCKET", 8)
     split, calls = buckets.split, []
     monkeypatch.setattr("hrlrec_tf.data.buckets.split", lambda *args: calls.append(args) or split(*args))
-    run(DatasetConfig(log=log), tmp_path / "one")
+    summary = run(dataset, tmp_path / "one")
     assert not calls
+    cut = summary["k_anonymity"]["columns"]["user_age_band"]
+    assert (cut["values_kept"], cut["values_cut"], cut["users"]) == (1, 1, 1) and 0 < cut["rows"] < summary["accepted"]
     monkeypatch.setattr("hrlrec_tf.data.buckets.MAX_PARTITION_BITS", 1)
-    run(DatasetConfig(log=log), tmp_path / "two")
+    run(dataset, tmp_path / "two")
     assert len(calls) == 2
     assert len(read_bytes(tmp_path / "one")) > 4 and read_bytes(tmp_path / "one") == read_bytes(tmp_path / "two")
 

@@ -117,3 +117,14 @@ def save_model(folder: pathlib.Path, spec: FeatureSpec = SPEC) -> None:
         "score_examples": module.score_examples.get_concrete_function(tf.TensorSpec([None], tf.string, "examples")),
     }
     tf.saved_model.save(module, str(folder), signatures)
+
+
+def offline(spec: FeatureSpec = SPEC):
+    """What `serving_check.offline` gives of a model folder, of a `Model`."""
+    module = Model(spec)
+
+    def answer(signature, inputs):
+        tensors = {name: tf.constant(values) for name, values in inputs.items()}
+        return {name: values.numpy() for name, values in getattr(module, signature)(**tensors).items()}
+
+    return answer

@@ -11,6 +11,7 @@ from tfx.proto import example_gen_pb2
 
 from hrlrec_tf.data import schema
 from tfx_pipeline import dag
+from tfx_pipeline import serving_check as checks
 from tfx_pipeline.gates import AnomalyGate, GateError, ServingCheck
 
 SPLITS = ("train", "eval")
@@ -120,12 +121,19 @@ def serving_check(folder, model):
     blessing = fakes.artifact(tfx.types.standard_artifacts.InfraBlessing, folder / "blessing")
     ServingCheck.test_call(
         model=fakes.artifact(tfx.types.standard_artifacts.Model, model),
+        model_run=fakes.artifact(tfx.types.standard_artifacts.ModelRun, folder / "run"),
         examples=fakes.examples_artifact(folder / "sessions", {"eval": sessions()}),
         schema=schema_artifact,
         infra_blessing=blessing,
         latency_seconds=60.0,
     )
     return blessing
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """The network that every export here is made of."""
+    monkeypatch.setattr(checks, "offline", lambda folder: fakes.offline())
 
 
 def test_an_export_that_ranks_is_blessed(tmp_path):

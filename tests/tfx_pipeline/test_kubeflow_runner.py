@@ -8,17 +8,35 @@ from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import base_executor
 from tfx.utils import import_utils
 
-from tfx_pipeline import kubeflow_runner
+from tfx_pipeline import kubeflow_runner, kubeflow_settings
+from tfx_pipeline.configs import IN_PROCESS, Daily
 from tfx_pipeline.pipeline import DIGEST, READS, create_pipeline
+from tfx_pipeline.window import Window
 
 IMAGE = "registry.example/hrlrec:1"
+SERIES = Daily(Window("2024-03-31"), "gs://bucket/blessed")
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     output = tmp_path_factory.mktemp("kubeflow") / "deep" / "pipeline.yaml"
-    kubeflow_runner.compile_pipeline(fakes.pipeline_config(root="gs://bucket/root"), output, IMAGE)
+    pipeline = create_pipeline(fakes.pipeline_config(root="gs://bucket/root", daily=SERIES))
+    kubeflow_runner.compile_pipeline(pipeline, output, IMAGE, kubeflow_settings.load(kubeflow_settings.DAILY))
     return output
+
+
+def test_a_daily_run_is_told_its_date(tmp_path):
+    output = tmp_path / "pipeline.yaml"
+    arguments = ["--output", str(output), "--pipeline-root", "gs://bucket/root", "--log", "gs://bucket/log"]
+    assert kubeflow_runner.main([*arguments, "--date", "2024-03-31", "--train-days", "3"]) == 0
+    spec = yaml.safe_load(output.read_text("utf-8"))
+    tasks, parameters = spec["root"]["dag"]["tasks"], spec["root"]["inputDefinitions"]["parameters"]
+    assert parameters["date"]["defaultValue"] == "2024-03-31" and parameters["first"]["defaultValue"] == 0
+    for task in ("SessionExampleGen", "DataGate", "RecordBlessed"):
+        assert tasks[task]["inputs"]["parameters"]["date"] == {"componentInputParameter": "date"}
+        assert '"train_days": 3' in constant(tasks[task], "days").replace("\\", "")
+    assert constant(tasks["LastBlessed"], "registry").strip('"') == "gs://bucket/root/blessed"
+    assert not tasks["LastBlessed"].get("cachingOptions", {}).get("enableCache")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +50,7 @@ def test_kfp_loads_it(compiled):
 
 
 def test_its_tasks_are_the_local_nodes_with_the_same_order(spec):
-    local = compiler.Compiler().compile(create_pipeline(fakes.pipeline_config())).nodes
+    local = compiler.Compiler().compile(create_pipeline(fakes.pipeline_config(daily=SERIES))).nodes
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks) == {node.pipeline_node.node_info.id for node in local} == set(READS)
     for node in local:
@@ -61,16 +79,52 @@ def test_every_container_names_an_executor_that_its_entrypoint_can_load(spec):
 def test_the_command_line_writes_the_file_and_says_so(tmp_path, capsys):
     output = tmp_path / "pipeline.yaml"
     arguments = ["--output", str(output), "--pipeline-root", "gs://bucket/root", "--image", IMAGE]
-    arguments += ["--runner-options", "flink", "--", "--flink_master=flink:8081", "--environment_config=image"]
-    assert kubeflow_runner.main(["--log", "gs://bucket/log", "--set", "losses.gamma=0.25", *arguments]) == 0
+    assert kubeflow_runner.main([*arguments, "--log", "gs://bucket/log", "--set", "losses.gamma=0.25"]) == 0
     assert capsys.readouterr().out == f"compiled: {output}\n"
-    compiled = yaml.safe_load(output.read_text("utf-8"))
-    words = compiled["deploymentSpec"]["executors"]["SessionExampleGen_executor"]["container"]["args"]
-    assert {"--runner=FlinkRunner", "--flink_master=flink:8081"} <= set(words)
-    tasks = compiled["root"]["dag"]["tasks"]
-    assert "gs://bucket/log" in constant(tasks["SessionExampleGen"], "dataset")
+    spec = yaml.safe_load(output.read_text("utf-8"))
+    tasks, parameters = spec["root"]["dag"]["tasks"], spec["root"]["inputDefinitions"]["parameters"]
     assert '\\"gamma\\": 0.25' in constant(tasks["Trainer"], "custom_config")
-    assert constant(tasks["ImportSchemaGen"], "schema_file") == "gs://bucket/root/schema.pbtxt"
+    assert parameters["log"]["defaultValue"] == "gs://bucket/log"
+    assert parameters["schema_file"]["defaultValue"] == "gs://bucket/root/schema.pbtxt"
+    for task in ("ImportSchemaGen", "AnomalyGate"):
+        assert tasks[task]["inputs"]["parameters"]["schema_file"] == {"componentInputParameter": "schema_file"}
+    # Without Beam arguments Beam stays inside the container and downloads no runner.
+    assert set(IN_PROCESS) <= words_of_example_gen(output)
+
+
+def words_of_example_gen(compiled):
+    executors = yaml.safe_load(compiled.read_text("utf-8"))["deploymentSpec"]["executors"]
+    return set(executors["SessionExampleGen_executor"]["container"]["args"])
+
+
+def test_the_command_line_passes_on_the_options_of_a_runner(tmp_path):
+    output = tmp_path / "pipeline.yaml"
+    arguments = ["--output", str(output), "--image", IMAGE, "--log", "gs://bucket/log", "--runner-options", "flink"]
+    beam_args = ["--flink_master=flink:8081", "--environment_config=image"]
+    assert kubeflow_runner.main([*arguments, "--", *beam_args]) == 0
+    words = words_of_example_gen(output)
+    assert {"--runner=FlinkRunner", *beam_args} <= words and not set(IN_PROCESS) & words
+
+
+def masked_log(folder):
+    file = folder / "dataset.yaml"
+    file.write_text("log: gs://bucket/log\nmasking: {columns: [user_id], key_env: MY_KEY}\n", "utf-8")
+    return ["--output", str(folder / "p.yaml"), "--image", IMAGE, "--config", str(file)]
+
+
+def test_a_masked_log_needs_a_secret_with_its_key(tmp_path, capsys):
+    assert kubeflow_runner.main(masked_log(tmp_path)) == 1
+    assert "the log is masked with the key in MY_KEY, which no secret" in capsys.readouterr().err
+    assert not (tmp_path / "p.yaml").exists()
+
+
+def test_the_masking_key_is_compiled_as_a_reference(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "never-to-be-seen")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("secrets: [{secret: masking, env: {MY_KEY: key}, tasks: [SessionExampleGen]}]\n", "utf-8")
+    assert kubeflow_runner.main([*masked_log(tmp_path), "--settings", str(settings)]) == 0
+    text = (tmp_path / "p.yaml").read_text("utf-8")
+    assert "secretName: masking" in text and "never-to-be-seen" not in text
 
 
 def test_the_command_line_refuses_an_unknown_setting(tmp_path, capsys):

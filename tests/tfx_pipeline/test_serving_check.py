@@ -83,8 +83,13 @@ def served(tmp_path_factory):
     return folder
 
 
-def check(served, model="model", sessions="sessions.gz", latency_seconds=60.0):
-    return serving_check.check(str(served / model), str(served / sessions), SPEC, latency_seconds)
+def trained(signature, inputs):
+    """The exported network's own answers."""
+    return fakes.offline(SPEC)(signature, inputs)
+
+
+def check(served, model="model", sessions="sessions.gz", latency_seconds=60.0, network=trained):
+    return serving_check.check(str(served / model), network, str(served / sessions), SPEC, latency_seconds)
 
 
 def test_an_export_that_ranks_passes(served):
@@ -102,6 +107,26 @@ def test_an_export_that_ranks_passes(served):
 def test_an_export_that_does_not_serve_is_refused(served, change, message):
     with pytest.raises(ServingError, match=message):
         check(served, **change)
+
+
+@pytest.mark.parametrize("signature", ["rank", "score_examples"])
+def test_an_export_that_answers_otherwise_than_its_network_is_refused(served, signature):
+    def other(asked, inputs):
+        answer = dict(trained(asked, inputs))
+        if asked == signature:
+            answer["click_probability"] = answer["click_probability"] + 0.01
+        return answer
+
+    with pytest.raises(ServingError, match=f"'{signature}' and the trained network differ in click_probability"):
+        check(served, network=other)
+
+
+def test_an_export_whose_warm_up_fails_is_refused(served, tmp_path):
+    fakes.save_model(tmp_path / "model")
+    (tmp_path / "model" / "assets.extra").mkdir()
+    (tmp_path / "model" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"cut short")
+    with pytest.raises(ServingError, match="cannot rank a request"):
+        check(served, model=tmp_path / "model")
 
 
 def test_an_export_with_other_inputs_is_refused(served, tmp_path):
