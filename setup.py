@@ -20,6 +20,7 @@ CORE = [
     "numpy>=1.26,<3",
     "packaging>=23",
     "pandas>=1.5.3,<3",
+    "psutil>=5.9,<8",
     "pyarrow>=10,<19",
     "pyyaml>=6",
     "scikit-learn>=1.5,<2",

@@ -68,7 +68,7 @@ def tables(lines: Iterable[Record]) -> Iterator[pa.Table]:
 
 def load(side: Partitioned, bucket: int, bits: int) -> list[Record]:
     """The lines of one partition with what they say, in order of file and row."""
-    table = buckets.read_bucket([side], "request_id", bucket, bits)
+    table = buckets.read_all([side.batches(bucket, bits)])
     lines = [] if table is None else table.to_pylist()
     return [{**line, "record": json.loads(line["text"])} for line in sorted(lines, key=lambda x: (x["file"], x["row"]))]
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from hrlrec_tf.data.sessions import LOCAL_RUNNER
+from hrlrec_tf.data.beam_options import LOCAL_RUNNER
 from tfx_pipeline import digest
 from tfx_pipeline.data_faults import DataLimits
 from tfx_pipeline.model_gates import ModelLimits

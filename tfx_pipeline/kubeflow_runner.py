@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from tfx import v1 as tfx
 
 from hrlrec_tf.config import preset
+from hrlrec_tf.data import beam_options, parsing
 from hrlrec_tf.data import config as datasets
-from hrlrec_tf.data import parsing
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.errors import ConfigError, HrlrecError
 from tfx_pipeline import digest, kubeflow_entrypoint, kubeflow_settings, kubeflow_spec
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         defaults = kubeflow_settings.DEFAULTS if args.date is None else kubeflow_settings.DAILY
         settings = kubeflow_settings.load(args.settings or defaults)
-        config = kubeflow_config(args, args.beam_args)
+        config = kubeflow_config(args, beam_options.beam_args(args))
         check_masking_key(parsing.build(DatasetConfig, json.loads(config.dataset), ""), settings)
         compile_pipeline(create_pipeline(config), args.output, args.image, settings)
     except HrlrecError as error:
@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("LOW", "HIGH"),
         help="accepted range",
     )
-    parser.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARG", help="Beam pipeline arguments")
+    beam_options.add_arguments(parser)
     return parser
 
 

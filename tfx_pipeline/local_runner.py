@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from hrlrec_tf.config import Config, preset
+from hrlrec_tf.data import beam_options, masking, reading, schema
 from hrlrec_tf.data import config as datasets
-from hrlrec_tf.data import masking, reading, schema
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.prepare import check_outside
 from hrlrec_tf.data.sessions import feature_spec
@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             preset(args.preset).override(args.set),
             args.schema,
             Thresholds(args.min_auc, tuple(args.calibration)),
-            args.beam_args,
+            beam_options.beam_args(args),
         )
         with dag.quiet(args.verbose):
             result = run(config, Printer())
@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--calibration", type=float, nargs=2, default=limits.calibration, metavar=("LOW", "HIGH"), help="accepted range"
     )
-    parser.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARG", help="Beam pipeline arguments")
+    beam_options.add_arguments(parser)
     parser.add_argument("--verbose", action="store_true", help="show what TFX and Beam log")
     return parser
 

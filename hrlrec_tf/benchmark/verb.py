@@ -15,11 +15,15 @@ _SERVE = "serving.benchmark.verb"
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
-        choices=("train", "serve"),
-        help="train: a training step, next to stock Keras layers; serve: ranking calls, next to DeepFM's",
+        choices=("train", "prepare", "serve"),
+        help="train: a training step, next to stock Keras layers; prepare: the Beam job, over the size of a log; "
+        "serve: ranking calls, next to DeepFM's",
     )
     parser.add_argument("--rounds", type=int, default=10, metavar="N", help="turns of each contestant (default: 10)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, only to see that it runs")
+    parser.add_argument(
+        "--rows", metavar="N,N", help="prepare: rows of the simulated logs (default: 100000,1000000,10000000)"
+    )
     parser.add_argument(
         "--data", metavar="DIR", help="prepared sessions for the input pipeline or the requests (default: random ones)"
     )
@@ -30,11 +34,22 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     from hrlrec_tf import verbs
 
+    if args.what == "prepare":
+        return _run_prepare(args)
     if not 1 <= args.rounds <= 1000:
         raise ConfigError(f"--rounds must be from 1 to 1000: got {args.rounds}")
     if args.data:
         verbs.session_folder(args.data)
     return _run_train(args) if args.what == "train" else importlib.import_module(_SERVE).run(args)
+
+
+def _run_prepare(args: argparse.Namespace) -> Mapping[str, Any]:
+    from hrlrec_tf.benchmark import prepare
+
+    rows = args.rows or (prepare.QUICK_ROWS if args.quick else prepare.ROWS)
+    result = prepare.run(prepare.parse_rows(rows))
+    print(prepare.as_text(result))
+    return result
 
 
 def _run_train(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -48,7 +63,7 @@ def _run_train(args: argparse.Namespace) -> Mapping[str, Any]:
 
 
 VERB = Verb(
-    help="measure the speed of training or serving",
+    help="measure the speed of training, prepare or serving",
     example="hrlrec benchmark serve --rounds 10 --json speed.json --charts charts",
     add_arguments=_add_arguments,
     run=_run,

@@ -56,7 +56,7 @@ class CountHolders(beam.DoFn):
 
     def process(self, partition: int) -> Iterator[str]:
         """Handles one partition; yields where its result lies."""
-        table = buckets.read_bucket(self._files, KEY, partition, self._bits)
+        table = buckets.read_all(file.batches(partition, self._bits) for file in self._files)
         result = Counted(pa.array([], pa.string()), (), ()) if table is None else self._count(table.to_pandas())
         path = FileSystems.join(self._out, f"{partition:05d}.pkl")
         save(path, result)

@@ -3,12 +3,14 @@
 Readers write each unit's rows to one Arrow file, one record batch per *partition* of the users' hashes. The job that
 makes sessions reads a *bucket*, a range of hashes, from all files. The number of partitions follows the estimated size
 of the log and only serves speed; the number of buckets follows the count of rows, so that output depends on rows alone.
+Where a partition holds several buckets, as in logs beyond some 100 million rows, it is split once more, on its own.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,7 @@ from hrlrec_tf.data import columns
 
 ROWS_PER_BUCKET = 200_000
 _MAX_BUCKET_BITS = 16
-_MAX_PARTITION_BITS = 9  # many small record batches cost more than reading a partition for several buckets
+MAX_PARTITION_BITS = 9  # many small record batches cost more than splitting a partition once more
 
 
 def bucket_bits(rows: int) -> int:
@@ -31,7 +33,7 @@ def bucket_bits(rows: int) -> int:
 
 def partition_bits(rows_estimate: int) -> int:
     """Leading bits of the hash that name a partition."""
-    return min(bucket_bits(rows_estimate), _MAX_PARTITION_BITS)
+    return min(bucket_bits(rows_estimate), MAX_PARTITION_BITS)
 
 
 def hashes(texts: pa.Array) -> npt.NDArray[np.uint64]:
@@ -46,6 +48,21 @@ def bucket_of(hashed: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.int64
     return (hashed >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(hashed), np.int64)
 
 
+class Batches(NamedTuple):
+    """Some record batches of a file."""
+
+    path: str
+    numbers: Sequence[int]
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """Yields them one by one."""
+        if self.numbers:
+            with FileSystems.open(self.path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+                reader = pa.ipc.open_file(source)
+                for number in self.numbers:
+                    yield reader.get_batch(number)
+
+
 @dataclasses.dataclass(frozen=True)
 class Partitioned:
     """A file of rows.
@@ -53,12 +70,17 @@ class Partitioned:
     Attributes:
       path: where it lies.
       bits: of the hash that name a partition.
-      partitions: the partition of each record batch.
+      partitions: [batches], the partition of each record batch, in as few bytes as `bits` need.
     """
 
     path: str
     bits: int
-    partitions: Sequence[int]
+    partitions: npt.NDArray[np.unsignedinteger[Any]]
+
+    def batches(self, bucket: int, bits: int) -> Batches:
+        """Where the rows of a bucket lie; with more `bits` than the file's, among others' rows."""
+        finer, coarser = max(self.bits - bits, 0), max(bits - self.bits, 0)
+        return Batches(self.path, np.flatnonzero(self.partitions >> finer == bucket >> coarser).tolist())
 
 
 class PartitionWriter:
@@ -96,28 +118,26 @@ class PartitionWriter:
     @property
     def written(self) -> Partitioned:
         """What the file holds, once it is closed."""
-        return Partitioned(self._path, self._bits, tuple(self._partitions))
+        needed = np.min_scalar_type((1 << self._bits) - 1)
+        return Partitioned(self._path, self._bits, np.array(self._partitions, needed))
 
 
-def read_bucket(files: Iterable[Partitioned], by: str, bucket: int, bits: int) -> pa.Table | None:
-    """All rows of a bucket, in the order of files; None where there is none."""
-    batches = []
-    for file in files:
-        wanted = [n for n, partition in enumerate(file.partitions) if _overlap(partition, file.bits, bucket, bits)]
-        if not wanted:
-            continue
-        with FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
-            reader = pa.ipc.open_file(source)
-            batches += [reader.get_batch(n) for n in wanted]
-    if not batches:
-        return None
-    table = pa.Table.from_batches(batches)
-    if any(file.bits < bits for file in files):
-        table = table.filter(pa.array(bucket_of(hashes(table[by]), bits) == bucket))
-    return table.combine_chunks() if len(table) else None
+def read_all(parts: Iterable[Batches]) -> pa.Table | None:
+    """All rows of some record batches, in order; None where there is none."""
+    batches = [batch for part in parts for batch in part.read()]
+    return pa.Table.from_batches(batches).combine_chunks() if batches else None
 
 
-def _overlap(partition: int, partition_bits: int, bucket: int, bits: int) -> bool:
-    """Whether two ranges of hashes, each given by its leading bits, meet: one's bits begin the other's."""
-    common = min(partition_bits, bits)
-    return partition >> (partition_bits - common) == bucket >> (bits - common)
+def split(files: Iterable[Partitioned], partition: int, path: str, by: str, bits: int) -> Partitioned:
+    """Writes a partition's rows to a file of their own, by more bits of the hash; holds a bucket's worth of rows."""
+    held: list[pa.RecordBatch] = []
+    with PartitionWriter(path, by, bits) as writer:
+        for file in files:
+            for batch in file.batches(partition, file.bits).read():
+                held.append(batch)
+                if sum(len(each) for each in held) >= ROWS_PER_BUCKET:
+                    writer.write(pa.Table.from_batches(held))
+                    held = []
+        if held:
+            writer.write(pa.Table.from_batches(held))
+    return writer.written

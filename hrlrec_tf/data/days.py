@@ -54,10 +54,18 @@ def profile(table: pa.Table, day: Day) -> pd.DataFrame:
     return rows.groupby(KEYS, as_index=False)[SUMS].sum()
 
 
-def summarise(profiles: Iterable[pd.DataFrame]) -> dict[str, Any]:
-    """ISO date -> `rows`, `click_rate`, `dwell_seconds` (mean of clicked rows), rows by `channels` and `hours`."""
-    total = pd.concat(list(profiles)).groupby(KEYS, as_index=False)[SUMS].sum()
-    return {str(pd.Timestamp(date).date()): _day(part) for date, part in total.groupby("date")}
+def total(profiles: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The sum of profiles; there must be one."""
+    return pd.concat(list(profiles)).groupby(KEYS, as_index=False)[SUMS].sum()
+
+
+def summarise(rows: pd.DataFrame) -> dict[str, Any]:
+    """ISO date -> `rows`, `click_rate`, `dwell_seconds` (mean of clicked rows), rows by `channels` and `hours`.
+
+    Args:
+      rows: a profile.
+    """
+    return {str(pd.Timestamp(date).date()): _day(part) for date, part in rows.groupby("date")}
 
 
 def between(days: Mapping[str, Any], first: datetime.date, last: datetime.date) -> dict[str, Any]:

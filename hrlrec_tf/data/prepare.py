@@ -11,9 +11,11 @@ from typing import Any
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import StandardOptions
 from google.protobuf import text_format
 
 from hrlrec_tf.data import schema, sessions
+from hrlrec_tf.data.beam_options import pipeline_options
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.errors import ConfigError, DataError, LogError
 
@@ -46,6 +48,7 @@ def prepare(
     """
     target = out.rstrip("/") if "://" in out else os.path.abspath(out)
     check_outside(dataset, target, "--out")
+    _check_reachable(dataset, target, beam_args)
     _check_target(target, overwrite)
     parent, name = FileSystems.split(target)
     partial = FileSystems.join(parent, f".{name}.partial")
@@ -90,6 +93,14 @@ def check_outside(dataset: DatasetConfig, folder: str, option: str) -> None:
         raise ConfigError(
             f"{folder} lies inside the log {log}, where it would be read as part of it; name another {option}"
         )
+
+
+def _check_reachable(dataset: DatasetConfig, target: str, beam_args: Sequence[str]) -> None:
+    """Refuses folders of this machine where the workers are Google's; other clusters may share a disk."""
+    runner = pipeline_options(beam_args).view_as(StandardOptions).runner
+    for option, folder in {"--log": dataset.log or "", "--out": target}.items():
+        if "dataflow" in runner.lower() and "://" not in folder:
+            raise ConfigError(f"Dataflow's machines cannot reach {option} {folder}; name a gs:// folder")
 
 
 def _check_target(target: str, overwrite: bool) -> None:

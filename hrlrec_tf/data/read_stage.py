@@ -14,14 +14,14 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from hrlrec_tf.data import buckets, columns, formats, item_counts, k_anonymity, reading, timecut
-from hrlrec_tf.data.buckets import Partitioned, PartitionWriter
+from hrlrec_tf.data.buckets import Batches, Partitioned, PartitionWriter
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.item_counts import ItemCounts
 from hrlrec_tf.data.reading import Unit
 from hrlrec_tf.data.rejected import RejectedWriter
 from hrlrec_tf.data.timecut import Histogram
 from hrlrec_tf.data.validation import Layout, Validator
-from hrlrec_tf.errors import HrlrecError
+from hrlrec_tf.errors import HrlrecError, LogError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +79,33 @@ def expand(pipeline: beam.Pipeline, job: ReadJob, units: Iterable[Unit]) -> None
     )
 
 
+def total(results: Iterable[UnitResult]) -> tuple[UnitResult, list[Partitioned], list[Partitioned]]:
+    """The sum of units' results, without files of its own, and all `passed` and `holders`; holds one result at a time.
+
+    Raises:
+      LogError: a unit could not be read.
+    """
+    read, dropped, files, holders = 0, 0, list[Partitioned](), list[Partitioned]()
+    rejected: Counter[str] = Counter()
+    times, items = timecut.total([]), None
+    for unit in results:
+        if unit.fault is not None:
+            raise LogError(unit.fault)
+        read, dropped = read + unit.read, dropped + unit.tags_dropped
+        rejected += unit.rejected
+        if unit.passed is not None and unit.times is not None:
+            files.append(unit.passed)
+            times = timecut.total([times, unit.times])
+        if unit.items is not None:
+            items = unit.items if items is None else item_counts.total([items, unit.items])
+        if unit.holders is not None:
+            holders.append(unit.holders)
+    summed = UnitResult(read, rejected, times=times, items=items, tags_dropped=dropped)
+    return summed, files, holders
+
+
 class ReadUnit(beam.DoFn):
-    """Unit -> files of its rows; yields (partition of requests, file of (request, user) pairs)."""
+    """Unit -> files of its rows; yields (partition of requests, where (request, user) pairs lie)."""
 
     def __init__(self, job: ReadJob) -> None:
         self._job = job
@@ -91,7 +116,7 @@ class ReadUnit(beam.DoFn):
         self._validator = Validator(dataset, layout, reading.read_joins(dataset))
         self._sources = reading.sources(dataset, layout)
 
-    def process(self, unit: Unit) -> Iterator[tuple[int, Partitioned]]:
+    def process(self, unit: Unit) -> Iterator[tuple[int, Batches]]:
         """Reads one unit. A file that cannot be read becomes a fault in its result, for the caller to raise."""
         name = f"{unit.number:05d}-{unit.part:05d}"
         try:
@@ -102,8 +127,8 @@ class ReadUnit(beam.DoFn):
             result, pairs = UnitResult(fault=f"{unit.file.path}: cannot be used ({error})"), None
         save(FileSystems.join(self._job.work, "units", f"{name}.pkl"), result)
         if pairs is not None:
-            for partition in set(pairs.partitions):
-                yield partition, pairs
+            for partition in np.unique(pairs.partitions).tolist():
+                yield partition, pairs.batches(partition, pairs.bits)
 
     def _read(self, unit: Unit, name: str) -> tuple[UnitResult, Partitioned]:
         job, read, dropped, times, items = self._job, 0, 0, list[Histogram](), list[ItemCounts]()
@@ -143,15 +168,15 @@ class ReadUnit(beam.DoFn):
 
 
 class FindSharedRequests(beam.DoFn):
-    """(partition, files of pairs) -> a file of the request ids that have several users."""
+    """(partition, where its pairs lie) -> a file of the request ids that have several users."""
 
     def __init__(self, job: ReadJob) -> None:
         self._job = job
 
-    def process(self, element: tuple[int, Iterable[Partitioned]]) -> Iterator[str]:
+    def process(self, element: tuple[int, Iterable[Batches]]) -> Iterator[str]:
         """Handles one partition of requests; yields the file's path, if there are such requests."""
-        partition, files = element
-        pairs = buckets.read_bucket(list(files), "request_id", partition, self._job.bits)
+        partition, parts = element
+        pairs = buckets.read_all(parts)
         if pairs is None:
             return
         requests = columns.flat(_distinct_pairs(pairs)["request_id"]).dictionary_encode()
@@ -176,10 +201,10 @@ def save(path: str, value: Any) -> None:
         sink.write(pickle.dumps(value))
 
 
-def load_all(pattern: str) -> list[Any]:
-    """Reads what `save` wrote, in order of path."""
-    found = sorted(each.path for each in FileSystems.match([pattern])[0].metadata_list)
-    return [load(path) for path in found]
+def load_all(pattern: str) -> Iterator[Any]:
+    """Reads what `save` wrote, one by one in order of path."""
+    for path in sorted(each.path for each in FileSystems.match([pattern])[0].metadata_list):
+        yield load(path)
 
 
 def load(path: str) -> Any:

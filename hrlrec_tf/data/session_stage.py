@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
 from hrlrec_tf.data import buckets, columns, days, item_counts, k_anonymity, lists, tfrecord
+from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import DatasetConfig, ListRule
 from hrlrec_tf.data.examples import SPLITS, SessionEncoder
@@ -42,6 +44,8 @@ class SessionPlan:
       names: the log's files, by number.
       cuts: the cuts in time.
       bits: of the hashes that name buckets; there are 2 ** bits.
+      part_bits: of the hashes that name what a worker takes at a time: a bucket or, if there are fewer partitions than
+        buckets, a partition.
       items: counts of items over the whole log, if the dataset asks for them.
       kept: values of user features that stay, if the dataset asks for a cut; see `k_anonymity`.
     """
@@ -54,55 +58,33 @@ class SessionPlan:
     names: Mapping[int, str]
     cuts: Cuts
     bits: int
+    part_bits: int
     items: ItemCounts | None = None
     kept: pa.Array | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class BucketResult:
-    """What came of a bucket.
+def expand(pipeline: beam.Pipeline, make: "MakeSessions", part_bits: int) -> None:
+    """Adds the stage to a pipeline; results lie under the plan's `work` afterwards.
 
-    Attributes:
-      accepted: rows.
-      rejected: rows by reason.
-      requests, rows: lists and rows per split; a list across a cut counts in both splits.
-      channels: rows per (split, channel).
-      users, lists, cut_lists: counts.
-      cut: `users` and `rows` whose value of a user feature was cut, by (column, which).
-      items: distinct hashes of item ids.
-      first, last: timestamps.
-      days: see `days.profile`; None without rows.
-      fault: why the bucket could not be written; the rest is void then.
+    Args:
+      pipeline: to add to.
+      make: what is made of the plan's buckets.
+      part_bits: of the plan.
     """
-
-    accepted: int = 0
-    rejected: Counter[str] = dataclasses.field(default_factory=Counter)
-    requests: Counter[str] = dataclasses.field(default_factory=Counter)
-    rows: Counter[str] = dataclasses.field(default_factory=Counter)
-    channels: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
-    users: int = 0
-    lists: int = 0
-    cut_lists: int = 0
-    cut: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
-    items: npt.NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
-    first: int | None = None
-    last: int | None = None
-    days: pd.DataFrame | None = None
-    fault: str | None = None
-
-
-def expand(pipeline: beam.Pipeline, make: "MakeSessions", bits: int) -> None:
-    """Adds the stage to a pipeline. Results lie under the `work` of the plan afterwards."""
     _ = (
         pipeline
-        | "Buckets" >> beam.Create(range(1 << bits), reshuffle=False)
+        | "Parts" >> beam.Create(range(1 << part_bits), reshuffle=False)
         | "Spread" >> beam.Reshuffle()
         | "Make" >> beam.ParDo(make)
     )
 
 
 class MakeSessions(beam.DoFn):
-    """Bucket -> its session files."""
+    """Bucket, or partition of several -> its session files.
+
+    Args:
+      plan_path: where the plan lies.
+    """
 
     def __init__(self, plan_path: str) -> None:
         self._plan_path = plan_path
@@ -110,32 +92,52 @@ class MakeSessions(beam.DoFn):
     def setup(self) -> None:
         """Loads the plan, once per worker."""
         self._plan: SessionPlan = load(self._plan_path)
-        shared = load_all(FileSystems.join(self._plan.work, "shared", "*.pkl"))
+        shared = list(load_all(FileSystems.join(self._plan.work, "shared", "*.pkl")))
         self._shared = pa.concat_arrays(shared) if shared else pa.array([], pa.string())
 
-    def process(self, bucket: int) -> Iterator[str]:
-        """Handles one bucket; yields where its result lies.
+    def process(self, part: int) -> Iterator[str]:
+        """Handles one element; yields where the results of its buckets lie.
 
         What the disk refuses becomes a fault in the result, for the caller to raise.
         """
+        further = self._plan.bits - self._plan.part_bits
+        first, end = part << further, (part + 1) << further
         try:
-            result = self.make(bucket)
+            with self._files(part) as files:
+                for bucket in range(first, end):
+                    yield self._save(bucket, self.make(bucket, files))
         except OSError as error:
-            result = BucketResult(fault=f"the disk refuses the output ({error}); free space or name another --out")
+            fault = f"the disk refuses the output ({error}); free space or name another --out"
+            yield self._save(first, BucketResult(fault=fault))
+
+    @contextlib.contextmanager
+    def _files(self, part: int) -> Iterator[Sequence[Partitioned]]:
+        """Files that know each bucket of an element by its own record batches."""
+        plan = self._plan
+        if plan.part_bits == plan.bits:
+            yield plan.files
+            return
+        # A runner may try an element twice at a time, so each attempt has a file of its own.
+        own = FileSystems.join(plan.work, "buckets", f"{part:05d}-{uuid.uuid4().hex}.rows")
+        yield [buckets.split(plan.files, part, own, "user_id", plan.bits)]
+        FileSystems.delete([own])
+
+    def _save(self, bucket: int, result: BucketResult) -> str:
         path = FileSystems.join(self._plan.work, "buckets", f"{bucket:05d}.pkl")
         save(path, result)
-        yield path
+        return path
 
-    def make(self, bucket: int) -> BucketResult:
-        """Writes what is to be made of one bucket, and counts."""
+    def make(self, bucket: int, files: Sequence[Partitioned]) -> BucketResult:
+        """Writes what is to be made of one bucket, whose rows lie in `files`, and counts."""
         plan = self._plan
-        table = buckets.read_bucket(plan.files, "user_id", bucket, plan.bits)
+        table = buckets.read_all(file.batches(bucket, plan.bits) for file in files)
         if table is None:
             return BucketResult()
         rule = plan.dataset.k_anonymity
         if rule is not None:
             table = k_anonymity.cut(table, rule, plan.kept)
-        table, rejected = self._reject(lists.in_total_order(table), bucket)
+        table = lists.in_total_order(table)  # step by step, so that no copy outlives its step
+        table, rejected = self._reject(table, bucket)
         if not len(table):
             return BucketResult(rejected=rejected)
         table, displayed = make_lists(table, plan.dataset)
@@ -194,7 +196,7 @@ class MakeSessions(beam.DoFn):
             out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
             with contextlib.closing(RejectedWriter(out)) as writer:
                 writer.write(self._rejections(table, reasons))
-        return table.filter(pa.array(kept & ~reasons[REPEATED])), counts
+        return table.filter(pa.array(kept & ~reasons[REPEATED])) if counts else table, counts
 
     def _duplicates(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """Rows that repeat an earlier row's user, time and item (and request), if the dataset asks for it."""

@@ -8,22 +8,19 @@ files beside the output and Beam carries references, so that no runner's memory 
 import contextlib
 import dataclasses
 import errno
-import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from hrlrec_tf import features
 from hrlrec_tf.data import (
     anonymity_stage,
+    bucket_result,
     buckets,
     days,
-    item_counts,
     masking,
     progress,
     read_stage,
@@ -31,22 +28,17 @@ from hrlrec_tf.data import (
     session_stage,
     timecut,
 )
+from hrlrec_tf.data.beam_options import pipeline_options
+from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import VOCABULARIES, DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
-from hrlrec_tf.data.session_stage import BucketResult, MakeSessions, SessionPlan
+from hrlrec_tf.data.session_stage import MakeSessions, SessionPlan
 from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
 from hrlrec_tf.features import FeatureSpec, IdRule, Kind
-
-# What DirectRunner stood for before it began to try a runner that it would have to download.
-LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-
-# From here on, worker processes are faster than none in spite of their start; each takes some 300 MB.
-_PARALLEL_ROWS = 1_000_000
-_MAX_WORKERS = 8
 
 
 def build(
@@ -70,7 +62,7 @@ def build(
     """
     prepared = prepare_rows(dataset, out, work, beam_args, show_progress)
     made = make(prepared, MakeSessions(prepared.plan_path), "sessions", show_progress)
-    summary = _summarise(dataset, prepared.units, made)
+    summary = _summarise(dataset, prepared.read, made)
     summary |= {
         "validation_from": prepared.plan.cuts.validation_from,
         "eval_from": prepared.plan.cuts.eval_from,
@@ -95,7 +87,7 @@ class Prepared:
     Attributes:
       options: Beam's, for the second.
       plan, plan_path: what the first learnt, and where it lies.
-      units: what came of reading.
+      read: what came of reading.
       ignored: files that are no part of the log.
       values: what stays of the values of user features, where the dataset asks for a cut.
     """
@@ -103,7 +95,7 @@ class Prepared:
     options: PipelineOptions
     plan: SessionPlan
     plan_path: str
-    units: Sequence[UnitResult]
+    read: UnitResult
     ignored: Sequence[str]
     values: Sequence[anonymity_stage.Counted] = ()
 
@@ -122,40 +114,31 @@ def prepare_rows(
     job = ReadJob(dataset, log.layout, work, out, buckets.partition_bits(log.rows_estimate))
     pattern = FileSystems.join(work, "units", "*.pkl")
     _run(options, lambda p: read_stage.expand(p, job, log.units), "read", pattern, len(log.units), show_progress)
-    units: list[UnitResult] = read_stage.load_all(pattern)
-    _check_read(dataset, units)
-
-    times = timecut.total(unit.times for unit in units if unit.times is not None)
-    cuts, bits = timecut.cut(times, dataset.split), buckets.bucket_bits(int(times.counts.sum()))
+    read, files, held = read_stage.total(read_stage.load_all(pattern))
+    _check_read(dataset, read)
+    assert read.times is not None
+    cuts, bits = timecut.cut(read.times, dataset.split), buckets.bucket_bits(int(read.times.counts.sum()))
     names = {unit.number: unit.name for unit in log.units}
-    files = [unit.passed for unit in units if unit.passed is not None]
-    counted = [unit.items for unit in units if unit.items is not None]
-    items = item_counts.total(counted) if counted else None
-    held = [unit.holders for unit in units if unit.holders is not None]
     values = _count_holders(dataset, held, options, job, cuts, show_progress)
     kept = anonymity_stage.kept_values(values)
-    plan = SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items, kept)
+    plan = SessionPlan(dataset, spec, work, out, files, names, cuts, bits, min(bits, job.bits), read.items, kept)
     plan_path = FileSystems.join(work, "plan.pkl")
     read_stage.save(plan_path, plan)
-    return Prepared(options, plan, plan_path, units, log.ignored, values)
+    return Prepared(options, plan, plan_path, read, log.ignored, values)
 
 
-def make(prepared: Prepared, stage: MakeSessions, what: str, show_progress: bool) -> list[BucketResult]:
+def make(prepared: Prepared, stage: MakeSessions, what: str, show_progress: bool) -> BucketResult:
     """The second pipeline, over buckets of users; raises `LogError` where the disk refuses the output."""
-    bits, pattern = prepared.plan.bits, FileSystems.join(prepared.plan.work, "buckets", "*.pkl")
+    plan, pattern = prepared.plan, FileSystems.join(prepared.plan.work, "buckets", "*.pkl")
     _run(
         prepared.options,
-        lambda p: session_stage.expand(p, stage, bits),
+        lambda p: session_stage.expand(p, stage, plan.part_bits),
         what,
         pattern,
-        1 << bits,
+        1 << plan.bits,
         show_progress,
     )
-    made: list[BucketResult] = read_stage.load_all(pattern)
-    for bucket in made:
-        if bucket.fault is not None:
-            raise LogError(bucket.fault)
-    return made
+    return bucket_result.total(read_stage.load_all(pattern))
 
 
 def _count_holders(
@@ -178,7 +161,7 @@ def _count_holders(
         anonymity_stage.expand(pipeline, files, job.bits, rule, cuts.eval_from, folder)
 
     _run(options, expand, "values", pattern, 1 << job.bits, show_progress)
-    return read_stage.load_all(pattern)
+    return list(read_stage.load_all(pattern))
 
 
 def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
@@ -213,28 +196,6 @@ def _check_texts(key: str, names: Iterable[str], optional: Mapping[str, Kind]) -
             )
 
 
-def pipeline_options(beam_args: Sequence[str], rows: int = 0) -> PipelineOptions:
-    """Beam's options; on this machine's own runner, worker processes for logs that are worth their start.
-
-    Raises:
-      ConfigError: the Dask runner is asked for, which loses rows.
-    """
-    options = PipelineOptions(list(beam_args))
-    runner = options.view_as(StandardOptions).runner
-    if runner and "dask" in runner.lower():
-        raise ConfigError(
-            "Beam's Dask runner returns wrong data; choose DirectRunner, FlinkRunner, SparkRunner or Dataflow"
-        )
-    if runner is None:
-        options.view_as(StandardOptions).runner = LOCAL_RUNNER
-    direct = options.view_as(DirectOptions)
-    if not any("direct_num_workers" in arg or "direct_running_mode" in arg for arg in beam_args):
-        parallel = rows >= _PARALLEL_ROWS
-        direct.direct_num_workers = min(os.cpu_count() or 1, _MAX_WORKERS) if parallel else 1
-        direct.direct_running_mode = "multi_processing" if parallel else "in_memory"
-    return options
-
-
 def _run(
     options: PipelineOptions,
     expand: Callable[[beam.Pipeline], None],
@@ -264,13 +225,9 @@ def _make_folders(parent: str, names: Sequence[str]) -> None:
         FileSystems.mkdirs(FileSystems.join(parent, name))
 
 
-def _check_read(dataset: DatasetConfig, units: Sequence[UnitResult]) -> None:
-    """Raises the first unit's fault, or what is wrong with a log none of whose rows pass."""
-    for unit in units:
-        if unit.fault is not None:
-            raise LogError(unit.fault)
-    read = sum(unit.read for unit in units)
-    rejected = sum((unit.rejected for unit in units), Counter())
+def _check_read(dataset: DatasetConfig, found: UnitResult) -> None:
+    """Raises what is wrong with a log none of whose rows pass."""
+    read, rejected = found.read, found.rejected
     if not read:
         raise LogError(f"{dataset.log}: the log holds no rows; check the path")
     if rejected.total() == read:
@@ -281,37 +238,32 @@ def _check_read(dataset: DatasetConfig, units: Sequence[UnitResult]) -> None:
         raise LogError(f"{dataset.log}: none of {read:,} rows can be used, {count:,} for {reason}; {remedy}")
 
 
-def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequence[BucketResult]) -> dict[str, Any]:
-    rejected: Counter[str] = sum((part.rejected for parts in (units, made) for part in parts), Counter())
-    accepted, read = sum(bucket.accepted for bucket in made), sum(unit.read for unit in units)
+def _summarise(dataset: DatasetConfig, found: UnitResult, made: BucketResult) -> dict[str, Any]:
+    rejected, accepted, read = found.rejected + made.rejected, made.accepted, found.read
     if read != accepted + rejected.total():
         raise DataError(f"{read} rows read, but {accepted} accepted and {rejected.total()} rejected; run it again")
-    rows = sum((bucket.rows for bucket in made), Counter())
-    if not rows["train"]:
+    if not made.rows["train"]:
         raise LogError(
             f"{dataset.log}: the cuts in time leave no row to train on of {accepted:,}; change `split:` in dataset.yaml"
         )
-    channels = sum((bucket.channels for bucket in made), Counter())
     rare = dataset.k_anonymity.columns if dataset.k_anonymity else ()
-    cut = sum((bucket.cut for bucket in made), Counter())
-    requests = sum((bucket.requests for bucket in made), Counter())
     return {
         "read": read,
         "accepted": accepted,
         "rejected": dict(sorted(rejected.items())),
-        "requests": {split: requests[split] for split in SPLITS},
-        "rows": {split: rows[split] for split in SPLITS},
-        "lists": sum(bucket.lists for bucket in made),
-        "lists_cut_at_length": sum(bucket.cut_lists for bucket in made),
-        "tags_dropped": sum(unit.tags_dropped for unit in units),
-        "users": sum(bucket.users for bucket in made),
-        "days": days.summarise(bucket.days for bucket in made if bucket.days is not None),
-        "items": len(np.unique(np.concatenate([bucket.items for bucket in made]))),
+        "requests": {split: made.requests[split] for split in SPLITS},
+        "rows": {split: made.rows[split] for split in SPLITS},
+        "lists": made.lists,
+        "lists_cut_at_length": made.cut_lists,
+        "tags_dropped": found.tags_dropped,
+        "users": made.users,
+        "days": {} if made.days is None else days.summarise(made.days),
+        "items": len(made.items),
         "channels": {
-            channel: {split: channels[split, channel] for split in SPLITS}
-            for channel in sorted({channel for _, channel in channels})
+            channel: {split: made.channels[split, channel] for split in SPLITS}
+            for channel in sorted({channel for _, channel in made.channels})
         },
-        **({"rare": {name: {of: cut[name, of] for of in ("users", "rows")} for name in rare}} if rare else {}),
-        "first_timestamp": min(bucket.first for bucket in made if bucket.first is not None),
-        "last_timestamp": max(bucket.last for bucket in made if bucket.last is not None),
+        **({"rare": {name: {of: made.cut[name, of] for of in ("users", "rows")} for name in rare}} if rare else {}),
+        "first_timestamp": made.first,
+        "last_timestamp": made.last,
     }

@@ -23,8 +23,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
 from hrlrec_tf import features
+from hrlrec_tf.data.beam_options import pipeline_options
 from hrlrec_tf.data.schema import from_schema
-from hrlrec_tf.data.sessions import pipeline_options
 from hrlrec_tf.features import FeatureSpec, IdRule, Kind
 
 Tensor: TypeAlias = tf.Tensor | tf.SparseTensor

@@ -21,11 +21,12 @@ from apache_beam.io.filesystems import FileSystems
 
 from hrlrec_tf import features
 from hrlrec_tf.data import lists, sessions
+from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.config import KINDS, DatasetConfig
 from hrlrec_tf.data.examples import SessionEncoder
 from hrlrec_tf.data.files import RawBatch
 from hrlrec_tf.data.lists import Lists
-from hrlrec_tf.data.session_stage import BucketResult, MakeSessions, make_lists
+from hrlrec_tf.data.session_stage import MakeSessions, make_lists
 from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.data.validation import Layout, Rejection, Validator
 from hrlrec_tf.errors import ConfigError, LogError
@@ -137,24 +138,20 @@ def export(
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        made, work = (FileSystems.join(str(partial), name) for name in ("states", "work"))
-        prepared = sessions.prepare_rows(dataset, made, work, beam_args, show_progress)
-        results = sessions.make(prepared, MakeStates(prepared.plan_path, timestamp), "states", show_progress)
+        states, work = (FileSystems.join(str(partial), name) for name in ("states", "work"))
+        prepared = sessions.prepare_rows(dataset, states, work, beam_args, show_progress)
+        made = sessions.make(prepared, MakeStates(prepared.plan_path, timestamp), "states", show_progress)
         whole = partial / "whole.jsonl"
         with whole.open("wb") as file:
-            for part in sorted(pathlib.Path(made).glob("*.jsonl")):
+            for part in sorted(pathlib.Path(states).glob("*.jsonl")):
                 file.write(part.read_bytes())
         whole.replace(target)
     except OSError as error:
         raise LogError(f"cannot write states to {target} ({error}); free space or name another --out") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    rejected = sum(sum(part.rejected.total() for part in parts) for parts in (prepared.units, results))
-    return {
-        "users": sum(result.users for result in results),
-        "accepted": sum(result.accepted for result in results),
-        "rejected": rejected,
-    }
+    rejected = prepared.read.rejected + made.rejected
+    return {"users": made.users, "accepted": made.accepted, "rejected": rejected.total()}
 
 
 def _without_repetitions(table: pa.Table) -> pa.Table:

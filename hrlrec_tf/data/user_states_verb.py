@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hrlrec_tf.cli import Verb
-from hrlrec_tf.data import config
+from hrlrec_tf.data import beam_options, config
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="YAML", help="how the log maps to the standard columns, as for prepare")
     parser.add_argument("--out", required=True, metavar="FILE", help="JSON lines to write, one user each")
     parser.add_argument("--at", type=parse_time, metavar="TIME", help="what came before (UTC) is known (now)")
-    parser.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARG", help="Beam pipeline arguments")
+    beam_options.add_arguments(parser)
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -24,7 +24,8 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
 
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what fails is raised as well
     timestamp = round(time.time() * 1000) if args.at is None else args.at
-    summary = user_states.export(config.find(args.log, args.config), args.out, timestamp, args.beam_args)
+    dataset = config.find(args.log, args.config)
+    summary = user_states.export(dataset, args.out, timestamp, beam_options.beam_args(args))
     print(f"states of {summary['users']:,} users in {args.out}, of {summary['accepted']:,} impressions")
     if summary["rejected"]:
         print(f"{summary['rejected']:,} rows rejected; hrlrec prepare tells why")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hrlrec_tf.cli import Verb
-from hrlrec_tf.data import config, prepare
+from hrlrec_tf.data import beam_options, config, prepare
 from hrlrec_tf.errors import ConfigError
 
 
@@ -25,12 +25,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", action="store_true", help="also write report.html and health.json: what the log is like"
     )
-    parser.add_argument(
-        "beam_args",
-        nargs="*",
-        metavar="-- BEAM_ARG",
-        help="Beam pipeline arguments, for instance: -- --runner=FlinkRunner --flink_master=HOST:8081",
-    )
+    beam_options.add_arguments(parser)
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -41,7 +36,7 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
             "run hrlrec report --sessions DIR"
         )
     dataset = config.find(args.log, args.config)
-    summary = prepare.prepare(dataset, args.out, args.beam_args, args.overwrite)
+    summary = prepare.prepare(dataset, args.out, beam_options.beam_args(args), args.overwrite)
     print(describe(summary))
     print(f"sessions in {args.out}: train/, validation/, eval/, rejected/, schema.pbtxt, summary.json")
     if args.report:

@@ -1,6 +1,5 @@
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import time
 import pytest
 
 from hrlrec_tf import cli
-from hrlrec_tf.data import sessions, verb
+from hrlrec_tf.data import verb
 from hrlrec_tf.errors import ConfigError
 
 from .logs import IN_MEMORY, random_rows, read_bytes, write_parquet
@@ -34,26 +33,16 @@ def test_the_verb_prints_what_became_of_the_rows(tmp_path, capsys):
         assert line in text
 
 
-def test_beam_arguments_stand_behind_two_dashes():
-    args = parse("--log", "x", "--out", "y", "--", "--runner=FlinkRunner", "--parallelism=4")
-    assert args.beam_args == ["--runner=FlinkRunner", "--parallelism=4"]
-    options = sessions.pipeline_options(args.beam_args).get_all_options()
-    assert options["runner"] == "FlinkRunner"
-
-
-def test_workers_are_worth_it_for_large_logs_only():
-    small, large = (sessions.pipeline_options([], rows).get_all_options() for rows in (1000, 10**7))
-    assert small["direct_running_mode"] == "in_memory" and small["direct_num_workers"] == 1
-    assert large["direct_running_mode"] == "multi_processing"
-    assert large["direct_num_workers"] == min(os.cpu_count(), 8)
-    stated = sessions.pipeline_options(["--direct_num_workers=3"], 10**7).get_all_options()
-    assert stated["direct_num_workers"] == 3
-
-
-@pytest.mark.parametrize("runner", ["DaskRunner", "apache_beam.runners.dask.dask_runner.DaskRunner"])
-def test_dask_is_refused(runner):
-    with pytest.raises(ConfigError, match="Dask"):
-        sessions.pipeline_options([f"--runner={runner}"])
+def test_beam_options_are_checked_before_anything_is_written(tmp_path):
+    write_csv(good_rows(), tmp_path / "log" / "a.csv")
+    args = parse("--log", str(tmp_path / "log"), "--out", str(tmp_path / "out"), "--runner-options", "dataflow")
+    with pytest.raises(ConfigError, match="DataflowRunner needs project, region, temp_location"):
+        verb.VERB.run(args)
+    given = ("project=p", "region=r", "temp_location=gs://b/t", "sdk_container_image=i")
+    args.beam_args = [f"--{each}" for each in given]
+    with pytest.raises(ConfigError, match="Dataflow's machines cannot reach --log .*; name a gs:// folder"):
+        verb.VERB.run(args)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from hrlrec_tf.data import prepare, schema
-from hrlrec_tf.data.config import DatasetConfig, ItemCountsRule, ListRule, Split
+from hrlrec_tf.data import buckets, prepare, schema
+from hrlrec_tf.data.config import DatasetConfig, ItemCountsRule, KAnonymity, ListRule, Split
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.features import FeatureSpec, Kind
 
@@ -94,6 +94,22 @@ def test_output_is_the_same_whatever_the_files_and_workers(tmp_path, monkeypatch
         made[files] = read_bytes(tmp_path / f"out{files}")
     assert len([path for path in made[1] if path.startswith("train/")]) > 1
     assert made[1] == made[4] == made[9]
+
+
+def test_partitions_of_several_buckets_give_the_same_bytes(tmp_path, monkeypatch):
+    log = write_parquet(random_rows(8, users=7, requests=60), tmp_path / "log", files=4)
+    dataset = DatasetConfig(log=log, k_anonymity=KAnonymity(("user_age_band",), k=2))
+    monkeypatch.setattr("hrlrec_tf.data.buckets.ROWS_PER_BUCKET", 8)
+    split, calls = buckets.split, []
+    monkeypatch.setattr("hrlrec_tf.data.buckets.split", lambda *args: calls.append(args) or split(*args))
+    summary = run(dataset, tmp_path / "one")
+    assert not calls
+    cut = summary["k_anonymity"]["columns"]["user_age_band"]
+    assert (cut["values_kept"], cut["values_cut"], cut["users"]) == (1, 1, 1) and 0 < cut["rows"] < summary["accepted"]
+    monkeypatch.setattr("hrlrec_tf.data.buckets.MAX_PARTITION_BITS", 1)
+    run(dataset, tmp_path / "two")
+    assert len(calls) == 2
+    assert len(read_bytes(tmp_path / "one")) > 4 and read_bytes(tmp_path / "one") == read_bytes(tmp_path / "two")
 
 
 def test_worker_processes_give_the_same_bytes(tmp_path):

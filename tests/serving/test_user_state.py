@@ -134,6 +134,18 @@ def test_the_exported_file_holds_the_same(log, prepared, sessions, tmp_path, cap
     assert [path.name for path in tmp_path.iterdir()] == ["states.jsonl"]
 
 
+def test_partitions_of_several_buckets_hold_the_same(tmp_path, monkeypatch):
+    logs.write_parquet(logs.random_rows(4, users=7), tmp_path / "log")
+    monkeypatch.setattr("hrlrec_tf.data.buckets.ROWS_PER_BUCKET", 8)
+    exported = []
+    for bits in (9, 1):
+        monkeypatch.setattr("hrlrec_tf.data.buckets.MAX_PARTITION_BITS", bits)
+        log, out = DatasetConfig(log=str(tmp_path / "log")), tmp_path / "states.jsonl"
+        summary = user_states.export(log, str(out), logs.START + 10**9, logs.IN_MEMORY, False)
+        exported.append((summary, out.read_text(encoding="utf-8")))
+    assert exported[0] == exported[1] and summary["users"] == 7
+
+
 def test_the_model_answers_alike(log, prepared, tmp_path):
     """A request of a state and one of a session are one request to the model."""
     if log.list_length != 10:
@@ -202,3 +214,5 @@ def test_the_verb(tmp_path, capsys):
     assert "states of 5 users in" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         tiny.run_verb(user_states_verb.VERB, f"{words} --at noon")
+    with pytest.raises(ConfigError, match="flink leaves open: flink_master"):
+        tiny.run_verb(user_states_verb.VERB, f"{words} --runner-options flink")

@@ -89,9 +89,21 @@ def test_the_command_line_writes_the_file_and_says_so(tmp_path, capsys):
     for task in ("ImportSchemaGen", "AnomalyGate"):
         assert tasks[task]["inputs"]["parameters"]["schema_file"] == {"componentInputParameter": "schema_file"}
     # Without Beam arguments Beam stays inside the container and downloads no runner.
-    assert set(IN_PROCESS) <= set(
-        spec["deploymentSpec"]["executors"]["SessionExampleGen_executor"]["container"]["args"]
-    )
+    assert set(IN_PROCESS) <= words_of_example_gen(output)
+
+
+def words_of_example_gen(compiled):
+    executors = yaml.safe_load(compiled.read_text("utf-8"))["deploymentSpec"]["executors"]
+    return set(executors["SessionExampleGen_executor"]["container"]["args"])
+
+
+def test_the_command_line_passes_on_the_options_of_a_runner(tmp_path):
+    output = tmp_path / "pipeline.yaml"
+    arguments = ["--output", str(output), "--image", IMAGE, "--log", "gs://bucket/log", "--runner-options", "flink"]
+    beam_args = ["--flink_master=flink:8081", "--environment_config=image"]
+    assert kubeflow_runner.main([*arguments, "--", *beam_args]) == 0
+    words = words_of_example_gen(output)
+    assert {"--runner=FlinkRunner", *beam_args} <= words and not set(IN_PROCESS) & words
 
 
 def masked_log(folder):
