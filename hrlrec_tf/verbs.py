@@ -7,6 +7,7 @@ from typing import Any
 
 from hrlrec_tf import models
 from hrlrec_tf.cli import Verb
+from hrlrec_tf.distribution import cluster
 from hrlrec_tf.errors import ConfigError, DataError
 
 
@@ -22,16 +23,29 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warm-start", metavar="MODEL", help="go on from a finished model, its vocabularies and optimizer state"
     )
+    parser.add_argument(
+        "--strategy",
+        default=cluster.SINGLE,
+        choices=cluster.STRATEGIES,
+        help="train on this machine, or as one process of the cluster in TF_CONFIG (docs/distributed.md)",
+    )
 
 
 def _train(args: argparse.Namespace) -> Mapping[str, Any]:
     from hrlrec_tf import model_folder
     from hrlrec_tf.data import schema
 
+    task = cluster.read_task(args.strategy)
     models.use_machine(args.model)
+    from hrlrec_tf.distribution import start
+
+    machines = start.join(task)
     data = session_folder(args.data)
     features = schema.read(str(data / "schema.pbtxt"))
     base = None if args.warm_start is None else pathlib.Path(args.warm_start)
+    if task.chief and base is None:
+        fitted_transform(data)
+    machines.wait()
     result = models.train(
         args.model,
         models.settings(args.model, args.preset).override(args.set),
@@ -42,6 +56,7 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
         args.out,
         resume=args.resume,
         warm_start=args.warm_start,
+        machines=machines,
     )
     auc = result.get("validation_auc", float("nan"))
     print(f"model in {args.out}: validation AUC {auc:.4f}, {result['epochs']} epochs")
