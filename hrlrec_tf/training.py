@@ -88,7 +88,7 @@ def train(
         run.start(warm_start, pathlib.Path(out))
         while run.epoch < config.training.epochs and run.stale_epochs < config.training.patience:
             run.train_epoch(progress)
-        result = {"model": model, "epochs": run.epoch, "batches": int(run.agent.train_step_counter), **run.best}
+        result = {"model": model, "epochs": run.epoch, "batches": run.step, **run.best}
         cli.write_json(folder / model_folder.RESULT, result)
         machines.wait()
         return result
@@ -178,7 +178,7 @@ class _Run:
     @property
     def step(self) -> int:
         """Batches trained on in all epochs."""
-        return int(self.agent.train_step_counter)
+        return int(self.agent.train_step_counter.numpy())
 
     @property
     def stale_epochs(self) -> int:
