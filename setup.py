@@ -106,7 +106,7 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["hrlrec_tf", "hrlrec_tf.*", "tfx_pipeline", "tfx_pipeline.*", "serving", "serving.*"]
     ),
-    package_data={"hrlrec_tf": ["**/*.yaml", "**/*.html.j2"]},
+    package_data={"hrlrec_tf": ["**/*.yaml", "**/*.html.j2"], "tfx_pipeline": ["kubernetes/*.yaml"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={

@@ -34,11 +34,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> Mapping[str, Any]:
     from hrlrec_tf import model_folder
     from hrlrec_tf.data import schema
+    from hrlrec_tf.distribution import start
 
     task = cluster.read_task(args.strategy)
     models.use_machine(args.model)
-    from hrlrec_tf.distribution import start
-
     machines = start.join(task)
     data = session_folder(args.data)
     features = schema.read(str(data / "schema.pbtxt"))

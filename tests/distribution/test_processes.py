@@ -11,7 +11,7 @@ import tensorflow as tf
 import tiny
 
 from hrlrec_tf import model_folder, models, verbs
-from hrlrec_tf.data import schema, transform
+from hrlrec_tf.data import schema
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ SETTINGS = (*tiny.QUIET, "training.learning_rate=0.01", "training.target_period=
 
 
 def write(folder: pathlib.Path, lists: int, validation: int) -> pathlib.Path:
-    """Prepared sessions of full lists, whose rows are clicked by their channel in the main."""
+    """Prepared sessions of full lists, whose rows are clicked by their channel in the main; no transform is fitted."""
     rng = np.random.default_rng(3)
     chances = dict(zip(sessions.CHANNELS, (0.9, 0.5, 0.1)))
     for split, count in {"train": lists, "validation": validation}.items():
@@ -33,7 +33,6 @@ def write(folder: pathlib.Path, lists: int, validation: int) -> pathlib.Path:
     log = schema.to_schema(sessions.SPEC)
     schema.write(log, folder / "schema.pbtxt")
     (folder / "summary.json").write_text("{}")
-    transform.fit(str(folder / "train" / "*"), log, str(folder / "transform"))
     return folder
 
 
@@ -89,10 +88,10 @@ def test_a_synchronous_step_is_the_step_on_the_whole_batch(tmp_path):
     """Of lists without padding: each worker's mean then counts alike. A worker knows its own pool of items only."""
     data = write(tmp_path / "sessions", lists=16, validation=4)
     settings = ("training.epochs=1", "losses.similarity=0")
-    alone(data, tmp_path / "single", *settings)
     out, sizes = tmp_path / "model", {"chief": 1, "worker": 1}
     with clusters.Cluster(sizes, tmp_path / "logs", *words("multi-worker", data, out, *settings)) as cluster:
         assert [cluster.wait("chief"), cluster.wait("worker")] == [0, 0], cluster.said("chief")
+    alone(data, tmp_path / "single", *settings)
     mine, other = weights(out), weights(tmp_path / "single")
     assert mine.keys() == other.keys() and len(mine) > 100
     gradients = [name for name in mine if "_momentums" in name or "optimizer/_variables" in name]
@@ -129,13 +128,18 @@ def test_a_new_coordinator_goes_on_from_the_last_checkpoint(prepared, tmp_path):
     assert [record["epoch"] for record in records if record["split"] == "train"] == [1, 2, 3, 4, 5]
 
 
-def test_a_lost_server_is_told(prepared, tmp_path):
+def test_a_lost_server_is_told_and_training_goes_on_with_a_new_one(prepared, tmp_path):
     out = tmp_path / "model"
-    settings = ("training.epochs=30", "training.patience=30")
+    settings = ("training.epochs=15", "training.patience=15")
     with clusters.Cluster(SERVERS, tmp_path / "logs", *words("parameter-server", prepared, out, *settings)) as cluster:
         cluster.wait_until(lambda: epochs(out) >= 1, "chief")
         cluster.kill("ps")
         assert cluster.wait("chief") == 1
         (line,) = [line for line in cluster.said("chief").splitlines() if line.startswith("hrlrec train:")]
-    assert "a parameter server was lost" in line and "the chief with --resume" in line
-    assert not (out / "result.json").exists()
+        assert "a parameter server was lost" in line and "the chief with --resume" in line
+        assert not (out / "result.json").exists()
+        finished = epochs(out)
+        cluster.start("ps")
+        cluster.start("chief", 0, "--resume")
+        assert cluster.wait("chief") == 0, cluster.said("chief")
+    assert json.loads((out / "result.json").read_text())["epochs"] == 15 > finished >= 1
