@@ -99,13 +99,13 @@ class SessionReader:
 
 
 class Share(NamedTuple):
-    """The lists of an epoch that one of several workers reads: every `count`-th, from the `index`-th on.
+    """The lists of an epoch that one of several workers reads: every `workers`-th, from the `place`-th on.
 
-    Workers that share an epoch must be given the same files and seed. `index` may be a tensor.
+    Workers that share an epoch must be given the same files and seed. `place` may be a tensor.
     """
 
-    index: int | tf.Tensor
-    count: int
+    place: int | tf.Tensor
+    workers: int
 
 
 class SessionDataset:
@@ -135,9 +135,7 @@ class SessionDataset:
             return int(self._kept["timestamp"].shape[0])
         return int(session_records(self._files).reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))
 
-    def batches(
-        self, batch_size: int, shuffle_seed: int, skip: int = 0, share: Share | None = None
-    ) -> tf.data.Dataset:
+    def batches(self, batch_size: int, shuffle_seed: int, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """One epoch of batches of lists in an order that depends on the seed, without its first `skip` batches.
 
         The last batch may be smaller. A `share` of an epoch has no end: it begins again, so that workers whose shares
@@ -145,7 +143,7 @@ class SessionDataset:
         """
 
         def cut(lists: tf.data.Dataset) -> tf.data.Dataset:
-            own = lists if share is None else lists.shard(share.count, share.index).repeat()
+            own = lists if share is None else lists.shard(share.workers, share.place).repeat()
             return own.batch(batch_size).skip(skip)
 
         if self._kept is None:

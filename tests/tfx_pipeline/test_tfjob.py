@@ -31,7 +31,9 @@ def arguments(role: str) -> argparse.Namespace:
 def told(role: str, index: int) -> dict[str, str]:
     """The environment that the training operator gives to a pod."""
     addresses = {
-        name.lower(): [f"{JOB['metadata']['name']}-{name.lower()}-{i}.default.svc:2222" for i in range(spec["replicas"])]
+        name.lower(): [
+            f"{JOB['metadata']['name']}-{name.lower()}-{i}.default.svc:2222" for i in range(spec["replicas"])
+        ]
         for name, spec in REPLICAS.items()
     }
     task = {"type": role.lower(), "index": index}
