@@ -1,7 +1,9 @@
 # `make help` lists the targets. ARGS goes to pytest: make test ARGS="tests/test_losses.py -x"
+# WORKERS: processes that share the tests, file by file; each needs some 3 GB.
 SHELL := /bin/bash
 PYTEST := .venv/bin/python -m pytest
 ARGS ?= tests
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-slow test-current lint clean
@@ -16,7 +18,7 @@ run: setup ## the whole product once: log -> pipeline -> server -> one ranked li
 	.venv/bin/hrlrec quickstart --workdir build/quickstart
 
 test: setup ## unit tests and one end-to-end run
-	$(PYTEST) $(ARGS) -m "not slow" --timeout 600
+	$(PYTEST) $(ARGS) -m "not slow" -n $(WORKERS) --dist loadfile --timeout 600
 
 test-slow: setup ## the rest: kills in the middle of prepare and train
 	$(PYTEST) $(ARGS) -m slow --timeout 3600

@@ -61,6 +61,8 @@ VERBS = {
     "doctor": "hrlrec_tf.doctor:VERB",
     "evaluate": "hrlrec_tf.evaluation.verb:EVALUATE",
     "export": "hrlrec_tf.verbs:EXPORT",
+    "forget": "hrlrec_tf.data.forget_verb:VERB",
+    "join": "serving.feedback_verbs:JOIN",
     "prepare": "hrlrec_tf.data.verb:VERB",
     "quickstart": "tfx_pipeline.verb:VERB",
     "rank": "serving.verbs:RANK",
@@ -70,6 +72,7 @@ VERBS = {
     "simulate": "hrlrec_tf.simulator.verb:VERB",
     "train": "hrlrec_tf.verbs:TRAIN",
     "tune": "hrlrec_tf.tuning.verb:VERB",
+    "user-states": "hrlrec_tf.data.user_states_verb:VERB",
 }
 
 
@@ -106,7 +109,11 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["hrlrec_tf", "hrlrec_tf.*", "tfx_pipeline", "tfx_pipeline.*", "serving", "serving.*"]
     ),
-    package_data={"hrlrec_tf": ["**/*.yaml", "**/*.html.j2"], "tfx_pipeline": ["kubernetes/*.yaml"]},
+    package_data={
+        "hrlrec_tf": ["**/*.yaml", "**/*.html.j2"],
+        "serving": ["kit/*"],
+        "tfx_pipeline": ["*.yaml", "kubernetes/*.yaml"],
+    },
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={

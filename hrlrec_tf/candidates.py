@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from hrlrec_tf import features
 from hrlrec_tf.networks.embeddings import Batch
+
+# Counts are read in log2 buckets, the last of which begins far below this; up to it float32 sums are exact.
+_MANY = 2**20
 
 
 class Candidates(NamedTuple):
@@ -30,8 +34,10 @@ class Request(NamedTuple):
 
 def kinds(names: tf.Tensor) -> tf.Tensor:
     """Numbers below B * N for names [B, N], equal for equal names of one row, different between rows: int32."""
-    rows = tf.repeat(tf.strings.as_string(tf.range(tf.shape(names)[0])), tf.shape(names)[1])
-    _, kind = tf.unique(tf.strings.join([rows, tf.reshape(names, [-1])], " "))
+    _, name = tf.unique(tf.reshape(names, [-1]), tf.int64)
+    rows = tf.shape(names, tf.int64)[0]
+    row = tf.range(rows)[:, tf.newaxis]
+    _, kind = tf.unique(tf.reshape(tf.reshape(name, tf.shape(names)) * rows + row, [-1]))
     return tf.reshape(kind, tf.shape(names))
 
 
@@ -48,42 +54,56 @@ def first_of_each(kind: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
     return among & (tf.gather(first, kind) == places)
 
 
-def as_of_counts(
-    request: Request, channel: tf.Tensor, tags: tf.Tensor, channels_above: tf.Tensor, tags_above: tf.Tensor
-) -> Batch:
-    """As-of counts of a row to be placed, by the definition of `data/asof.py`.
+class Tally(NamedTuple):
+    """How often channels, or tags, were shown and clicked: names, not all different, whose counts add up."""
 
-    The profile gives impressions and clicks; the rows above give impressions only.
+    names: tf.Tensor  # [B, E] string
+    counts: tf.Tensor  # [B, E, 2] float32 impressions and clicks; 0 for the name ""
 
-    Args:
-      request: with the user's profile.
-      channel: [B] and tags: [B, K], strings of the row.
-      channels_above: [B, T] and tags_above: [B, T, K], strings of the rows placed before, "" from the row on.
+    @classmethod
+    def of_profile(cls, names: tf.Tensor, impressions: tf.Tensor, clicks: tf.Tensor) -> "Tally":
+        """The tally of a profile, [B, P] each."""
+        counts = tf.cast(tf.minimum(tf.stack([impressions, clicks], axis=-1), _MANY), tf.float32)
+        return cls(names, counts * tf.cast(names != "", tf.float32)[..., tf.newaxis])
 
-    Returns:
-      The features in `features.COUNTS`, [B] int64 each.
+    def add(self, names: tf.Tensor) -> "Tally":
+        """The tally after each of `names` [B, A], "" for none, was shown once more and not clicked."""
+        shown = tf.cast(names != "", tf.float32)
+        added = tf.stack([shown, tf.zeros_like(shown)], axis=-1)
+        return Tally(tf.concat([self.names, names], axis=1), tf.concat([self.counts, added], axis=1))
+
+    def total(self, names: tf.Tensor) -> list[tf.Tensor]:
+        """Impressions and clicks summed over `names` [B, A], "" for none: [B] float32 each."""
+        matches = tf.cast(tf.expand_dims(self.names, 2) == tf.expand_dims(names, 1), tf.float32)
+        times = tf.reduce_sum(matches, axis=2, keepdims=True)  # [B, E, 1]: how many of `names` each entry is
+        return tf.unstack(tf.reduce_sum(times * self.counts, axis=1), axis=-1)
+
+
+class Seen(NamedTuple):
+    """What as-of counts are made of, by the definition of `data/asof.py`: the profile gives impressions and clicks, the
+    rows above in the list give impressions only.
     """
 
-    def count(values: tf.Tensor, matches: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(values * tf.cast(matches, values.dtype), axis=-1)
+    channels: Tally
+    tags: Tally
 
-    same_channel = request.profile_channel == channel[:, tf.newaxis]
-    # [B, P']: how many of the row's tags each profile entry is.
-    same_tag = tf.reduce_sum(
-        tf.cast(
-            (request.profile_tag[:, tf.newaxis] == tags[..., tf.newaxis]) & (tags != "")[..., tf.newaxis], tf.int64
-        ),
-        axis=1,
-    )
-    above = (tags_above[:, :, tf.newaxis] == tags[:, tf.newaxis, :, tf.newaxis]) & (tags != "")[
-        :, tf.newaxis, :, tf.newaxis
-    ]
-    batch = request.batch
-    return {
-        "channel_impressions": count(batch["profile_channel_impressions"], same_channel)
-        + count(tf.ones_like(channels_above, dtype=tf.int64), channels_above == channel[:, tf.newaxis]),
-        "channel_clicks": count(batch["profile_channel_clicks"], same_channel),
-        "tag_impressions": count(batch["profile_tag_impressions"], same_tag)
-        + tf.reduce_sum(tf.cast(above, tf.int64), axis=[1, 2, 3]),
-        "tag_clicks": count(batch["profile_tag_clicks"], same_tag),
-    }
+    @classmethod
+    def of_request(cls, request: Request) -> "Seen":
+        """Before the list."""
+        channels, tags = (
+            Tally.of_profile(names, *(request.batch[f"profile_{what}_{count}"] for count in ("impressions", "clicks")))
+            for what, names in (("channel", request.profile_channel), ("tag", request.profile_tag))
+        )
+        return cls(channels, tags)
+
+    def add(self, channel: tf.Tensor, tags: tf.Tensor) -> "Seen":
+        """After one more row: channel [B] and tags [B, K], strings."""
+        return Seen(self.channels.add(tf.expand_dims(channel, 1)), self.tags.add(tags))
+
+    def counts(self, channel: tf.Tensor, tags: tf.Tensor) -> Batch:
+        """The features in `features.COUNTS` of a row to be placed, channel [B] and tags [B, K], strings.
+
+        [B] float32 each, never more than the sum of `_MANY` for each entry.
+        """
+        values = [*self.channels.total(tf.expand_dims(channel, 1)), *self.tags.total(tags)]
+        return dict(zip(features.COUNTS, values, strict=True))

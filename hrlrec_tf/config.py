@@ -170,6 +170,9 @@ class TrainingConfig:
     epochs: int = 30
     patience: int = 3  # epochs without a better validation AUC before training stops
     checkpoint_batches: int = 500  # between checkpoints inside an epoch: what a kill can cost
+    # In training that goes on from a model: values that the new sessions do not hold keep their ids and rows, or lose
+    # them.
+    vanished: Literal["keep", "drop"] = "keep"
     seed: int = 0
 
     def __post_init__(self) -> None:

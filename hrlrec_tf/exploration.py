@@ -32,48 +32,80 @@ class Policy(NamedTuple):
     best: Callable[[tf.Tensor], tf.Tensor]  # b: candidates [batch] -> its choice inside the channel of each, [batch]
 
 
+class Draws(NamedTuple):
+    """Chance for one position."""
+
+    explored: tf.Tensor  # [batch] bool, whether its item is drawn at random
+    by_channel: tf.Tensor  # [batch] bool, whether it is a channel that is drawn then
+    keys: tf.Tensor  # [batch, N] uniform: whoever has the largest of a set is drawn of it
+
+
 class Choice(NamedTuple):
-    """What one position shows: candidate index, whether it was drawn at random, and the two factors; each [batch]."""
+    """What a position shows, and what its propensity depends on; each [batch]."""
 
-    index: tf.Tensor
-    explored: tf.Tensor
-    propensity_channel: tf.Tensor
-    propensity_item: tf.Tensor
+    index: tf.Tensor  # int32 candidate
+    explored: tf.Tensor  # bool, whether it was drawn at random
+    greedy: tf.Tensor  # g, int32 candidate
+    best: tf.Tensor  # b(c_t), int32 candidate; g without a channel share
+    channels: tf.Tensor  # m, float32; 0 without a channel share
 
 
-def epsilon_greedy(
-    policy: Policy, channels: tf.Tensor, available: tf.Tensor, epsilon: tf.Tensor, channel_share: float
-) -> Choice:
+def draw(epsilon: tf.Tensor, candidates: tf.Tensor, positions: int, channel_share: float) -> list[Draws]:
+    """Chance for each position of a list.
+
+    Args:
+      epsilon: [batch] float in [0, 1]. candidates: how many there are, N. channel_share: k in [0, 1].
+    """
+    size = tf.size(epsilon)
+    explored = tf.random.uniform([positions, size]) < epsilon
+    by_channel = explored & (tf.random.uniform([positions, size]) < channel_share)
+    keys = tf.random.uniform([positions, size, candidates])
+    return [Draws(*each) for each in zip(*(tf.unstack(values) for values in (explored, by_channel, keys)), strict=True)]
+
+
+def choose(policy: Policy, channels: tf.Tensor, available: tf.Tensor, draws: Draws, channel_share: float) -> Choice:
     """Keeps the policy's choice or draws an item, or a channel, at random.
 
     Args:
       policy: is asked for `best` only with a channel share, and only if something was drawn.
       channels: [batch, N] int in [0, batch * N), equal for candidates of one channel of one request alone.
-      available: [batch, N] bool, not placed yet.
-      epsilon: [batch] float in [0, 1].
+      available: [batch, N] bool, which may be shown: not placed yet, and allowed.
+      draws: for this position.
       channel_share: k in [0, 1].
     """
-    drawn = _draw(available)
-    explored = tf.random.uniform(tf.shape(epsilon)) < epsilon
-    index = tf.where(explored, drawn, policy.choice)
-    best, of_each_channel = policy.choice, tf.zeros_like(epsilon)
-    if channel_share:
-        one_of_each = first_of_each(channels, available)
-        of_each_channel = tf.math.divide_no_nan(epsilon * channel_share, _count(one_of_each))
-        by_channel = explored & (tf.random.uniform(tf.shape(epsilon)) < channel_share)
-        index = tf.where(by_channel, _draw(one_of_each), index)
-        best = _best(policy, channels, index, explored)
-        index = tf.where(by_channel, best, index)
+    index = tf.where(draws.explored, _drawn(draws.keys, available), policy.choice)
+    if not channel_share:
+        return Choice(index, draws.explored, policy.choice, policy.choice, tf.zeros_like(index, tf.float32))
+    one_of_each = first_of_each(channels, available)
+    index = tf.where(draws.by_channel, _drawn(draws.keys, one_of_each), index)
+    best = _best(policy, channels, index, draws.explored)
+    index = tf.where(draws.by_channel, best, index)
+    return Choice(index, draws.explored, policy.choice, best, _count(one_of_each))
 
-    shown, remaining, of_items = _channel(channels, index), _count(available), epsilon * (1 - channel_share)
-    in_channel = _count(available & (channels == shown[:, tf.newaxis]))
-    kept_channel = (1 - epsilon) * _number(_channel(channels, policy.choice) == shown)
-    kept_item = (1 - epsilon) * _number(index == policy.choice)
+
+def propensities(
+    choice: Choice, channels: tf.Tensor, available: tf.Tensor, epsilon: tf.Tensor, channel_share: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """p(c_t | prefix) and p(d_t | prefix, c_t) of the choices for all positions of a list, as one computation.
+
+    Args:
+      choice: [batch, T] each. channels: [batch, N]. available: [batch, T, N]. epsilon: [batch]. channel_share: k.
+
+    Returns:
+      [batch, T] each.
+    """
+    epsilon = epsilon[:, tf.newaxis]
+    shown, remaining, of_items = _channel(channels, choice.index), _count(available), epsilon * (1 - channel_share)
+    of_each_channel = tf.math.divide_no_nan(epsilon * channel_share, choice.channels)
+    in_channel = _count(available & (channels[:, tf.newaxis] == shown[..., tf.newaxis]))
+    kept_channel = (1 - epsilon) * _number(_channel(channels, choice.greedy) == shown)
+    kept_item = (1 - epsilon) * _number(choice.index == choice.greedy)
     p_channel = kept_channel + of_items * tf.math.divide_no_nan(in_channel, remaining) + of_each_channel
-    p_both = kept_item + tf.math.divide_no_nan(of_items, remaining) + of_each_channel * _number(index == best)
+    by_channel = of_each_channel * _number(choice.index == choice.best)
+    p_both = kept_item + tf.math.divide_no_nan(of_items, remaining) + by_channel
     # Rounding may lift a sum of 1 above it, and such a row would be rejected when it comes back in a log.
     p_channel = tf.minimum(p_channel, 1.0)
-    return Choice(index, explored, p_channel, tf.minimum(tf.math.divide_no_nan(p_both, p_channel), 1.0))
+    return p_channel, tf.minimum(tf.math.divide_no_nan(p_both, p_channel), 1.0)
 
 
 def _best(policy: Policy, channels: tf.Tensor, index: tf.Tensor, explored: tf.Tensor) -> tf.Tensor:
@@ -82,9 +114,9 @@ def _best(policy: Policy, channels: tf.Tensor, index: tf.Tensor, explored: tf.Te
     return tf.where(_channel(channels, index) == _channel(channels, policy.choice), policy.choice, asked)
 
 
-def _draw(mask: tf.Tensor) -> tf.Tensor:
+def _drawn(keys: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """One of the candidates in a mask [batch, N], each as likely as any other: [batch] int32."""
-    return tf.argmax(tf.where(mask, tf.random.uniform(tf.shape(mask)), -1.0), axis=-1, output_type=tf.int32)
+    return tf.argmax(tf.where(mask, keys, -1.0), axis=-1, output_type=tf.int32)
 
 
 def _channel(channels: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,7 @@
-"""SavedModel signatures for TensorFlow Serving: `rank`, `score`, `score_examples`.
+"""SavedModel signatures for TensorFlow Serving.
 
-Click prediction baselines have no `rank`.
+`rank` (the default), `score`, `score_examples`; with an item catalogue inside also `rank_ids`, which takes candidates
+by id alone, and `recommend`, which finds its own. Click prediction baselines only score.
 
 The transform graph is inside, so a request carries raw strings and numbers. Inputs are `FeatureSpec.serving_inputs()`.
 An invalid request raises InvalidArgumentError with one sentence that starts with "hrlrec: "; a server answers it with
@@ -10,21 +11,33 @@ INVALID_ARGUMENT.
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias, cast
 
 import tensorflow as tf
 
-from hrlrec_tf import features, models
-from hrlrec_tf.candidates import Candidates, Request
-from hrlrec_tf.data.input import SessionReader, as_sparse
+from hrlrec_tf import models
+from hrlrec_tf.catalogue import ItemCatalogue
+from hrlrec_tf.catalogue_lookup import CatalogueLookup, Retrieval
+from hrlrec_tf.data.input import SessionReader
+from hrlrec_tf.data.requests import PER_CHANNEL
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.evaluation.scoring import Scorer
-from hrlrec_tf.features import FeatureSpec, Kind
+from hrlrec_tf.networks.level import Level
 from hrlrec_tf.networks.list_network import ListNetwork
+from hrlrec_tf.quotas import Quotas
+from hrlrec_tf.serving_request import (
+    Inputs,
+    assert_each,
+    catalogue_columns,
+    checked,
+    input_specs,
+    read_request,
+    read_user,
+)
 from hrlrec_tf.warmup import write_warmup
 
-Inputs = Mapping[str, tf.Tensor]
+Signatures: TypeAlias = dict[str, tf.types.experimental.ConcreteFunction]
 
 
 class ServingModule(tf.Module):
@@ -32,40 +45,87 @@ class ServingModule(tf.Module):
 
     Args:
       network: of HRL-Rec or an RL competitor. reader: of the sessions it was trained on.
+      catalogue: items to carry along. quotas: bounds on each channel's rows in a list.
     """
 
-    def __init__(self, network: ListNetwork, reader: SessionReader) -> None:
+    def __init__(
+        self,
+        network: ListNetwork,
+        reader: SessionReader,
+        catalogue: ItemCatalogue | None = None,
+        quotas: Quotas | None = None,
+    ) -> None:
         super().__init__(name="hrlrec")
         # What a SavedModel must hold is tracked: weights, and the transform graph's tables. The Keras layers themselves
         # stay out (behind plain objects), for saving would trace each of them again.
         self.weights = network.variables
         self.transform = reader.layer
-        self._reader, self._ranker = reader, models.ranker(network)
+        self._reader, self._ranker = reader, models.ranker(network, quotas)
+        self.lookup = self.retrieval = None
+        if catalogue is not None:
+            self.lookup = CatalogueLookup(catalogue, reader, network)
+            if isinstance(network.levels["item"], Level):  # a level without an actor says nothing before candidates
+                self.retrieval = Retrieval(self.lookup, self._ranker, PER_CHANNEL)
 
-    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    @property
+    def item_ids(self) -> list[str] | None:
+        """Of the catalogue, if there is one."""
+        return None if self.lookup is None else self.lookup.item_ids
+
+    def signatures(self) -> Signatures:
         """Name -> traced function."""
         inputs = input_specs(self._reader.spec)
         rank = _trace(self.rank, inputs)
-        score = _trace(self.score, {name: spec for name, spec in inputs.items() if name != "epsilon"})
-        score_examples = _trace(self.score_examples, {"examples": tf.TensorSpec([None], tf.string, "examples")})
-        return {"serving_default": rank, "rank": rank, "score": score, "score_examples": score_examples}
+        found = {
+            "serving_default": rank,
+            "rank": rank,
+            "score": _trace(self.score, _without(inputs, ["epsilon"])),
+            "score_examples": _trace(self.score_examples, _EXAMPLES),
+        }
+        known = catalogue_columns(self._reader.spec)
+        if self.lookup is not None:
+            found["rank_ids"] = _trace(self.rank_ids, _without(inputs, known))
+        if self.retrieval is not None:
+            found["recommend"] = _trace(self.recommend, _without(inputs, [*known, "candidate_item_id"]))
+        return found
 
     def rank(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """The list of each request: [batch, T] each; see `Ranker.rank`."""
-        ranked = self.ranked(inputs)
-        ranked.pop("index")
-        return ranked
+        return _shown(self.ranked(inputs))
 
     def ranked(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """As `rank`, with `index`, the places of what is shown among the candidates."""
-        checks = _check_requests(inputs, self._reader.spec) + _check_epsilon(inputs)
-        with tf.control_dependencies(checks):
-            return self._ranker.rank(*read_request(inputs, self._reader), tf.identity(inputs["epsilon"]))
+        inputs = checked(inputs, self._reader.spec)
+        return self._ranker.rank(*read_request(inputs, self._reader), inputs["epsilon"])
+
+    def rank_ids(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """As `rank` of the candidates' features in the catalogue, with `unknown_candidates` [batch], the number of ids
+        that are not in it.
+        """
+        lookup = cast(CatalogueLookup, self.lookup)
+        inputs = checked(inputs, self._reader.spec)
+        candidates, items, unknown = lookup.candidates(inputs["candidate_item_id"])
+        known = tf.reduce_all(tf.reduce_any(candidates.item_id != "", axis=-1), keepdims=True)
+        rule = "no candidate of a request is in the item catalogue inside the model"
+        with tf.control_dependencies([assert_each(known, [rule], [tf.shape(items)[:2]])]):
+            epsilon = tf.identity(inputs["epsilon"])
+        user = self._ranker.read(read_user(lookup.complete(inputs), self._reader))
+        return {**_shown(self._ranker.rank_for(user, candidates, epsilon, items)), "unknown_candidates": unknown}
+
+    def recommend(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """As `rank` of the items of each of the catalogue's channels that are nearest to what the item level would show
+        first there.
+        """
+        lookup = cast(CatalogueLookup, self.lookup)
+        inputs = checked(inputs, self._reader.spec)
+        user = self._ranker.read(read_user(lookup.complete(inputs), self._reader))
+        candidates, items = lookup.at(cast(Retrieval, self.retrieval).places(user))
+        return _shown(self._ranker.rank_for(user, candidates, inputs["epsilon"], items))
 
     def score(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Click probability of each candidate as if shown first: [batch, candidates]."""
-        with tf.control_dependencies(_check_requests(inputs, self._reader.spec)):
-            return {"click_probability": self._ranker.score(*read_request(inputs, self._reader))}
+        inputs = checked(inputs, self._reader.spec)
+        return {"click_probability": self._ranker.score(*read_request(inputs, self._reader))}
 
     def score_examples(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Click probability and Q values of the displayed rows of serialized sessions: [batch, T] each."""
@@ -81,22 +141,22 @@ class ScoringModule(tf.Module):
       reader: of the sessions it was trained on.
     """
 
+    item_ids = None  # it carries no catalogue
+
     def __init__(self, scorer: Scorer, variables: Sequence[tf.Variable], reader: SessionReader) -> None:
         super().__init__(name="hrlrec")
         self.weights, self.transform = list(variables), reader.layer
         self._reader, self._scorer = reader, scorer
 
-    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    def signatures(self) -> Signatures:
         """Name -> traced function."""
-        inputs = input_specs(self._reader.spec)
-        score = _trace(self.score, {name: spec for name, spec in inputs.items() if name != "epsilon"})
-        score_examples = _trace(self.score_examples, {"examples": tf.TensorSpec([None], tf.string, "examples")})
+        score = _trace(self.score, _without(input_specs(self._reader.spec), ["epsilon"]))
+        score_examples = _trace(self.score_examples, _EXAMPLES)
         return {"serving_default": score, "score": score, "score_examples": score_examples}
 
     def score(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Click probability of each candidate as if shown first, 0 for padding: [batch, candidates]."""
-        with tf.control_dependencies(_check_requests(inputs, self._reader.spec)):
-            request, candidates = read_request(inputs, self._reader)
+        request, candidates = read_request(checked(inputs, self._reader.spec), self._reader)
         first = {"position": tf.ones_like(candidates.rows["item_id"])}
         probability = self._scorer({**request.batch, **candidates.rows, **first})["click_probability"]
         return {"click_probability": tf.where(candidates.item_id != "", probability, 0.0)}
@@ -106,29 +166,16 @@ class ScoringModule(tf.Module):
         return dict(self._scorer(self._reader.read(inputs["examples"])))
 
 
-def read_request(inputs: Inputs, reader: SessionReader) -> tuple[Request, Candidates]:
-    """Shapes the raw tensors of a request as sessions have them and looks them up."""
-    spec = reader.spec
-    raw = {name: tf.identity(values) for name, values in inputs.items()}
-    candidate_tags = split_tags(raw[features.CANDIDATE + "tags"], spec.max_tags)
-    session = {name: raw[name] for name in spec.request if name != "request_id"}
-    for name, kind in spec.history_rows.items():
-        values = raw[name]
-        if name == "history_tags":
-            values = split_tags(values, spec.max_tags)
-        values = _newest(values, spec.history_length, kind)
-        session[name] = tf.reshape(values, [-1, spec.width(name)])
-    for name in features.PROFILE:
-        session[name] = as_sparse(raw[name])
-    for name in spec.item:
-        values = candidate_tags if name == "tags" else raw[features.CANDIDATE + name]
-        session[name] = as_sparse(tf.reshape(values, [tf.shape(values)[0], -1]))
-    batch = reader.transform(session)
-    rows = {name: batch.pop(name) for name in spec.item}
-    request = Request(batch, raw["profile_channel"], raw["profile_tag"])
-    return request, Candidates(
-        rows, raw[features.CANDIDATE + "item_id"], raw[features.CANDIDATE + "channel"], candidate_tags
-    )
+_EXAMPLES = {"examples": tf.TensorSpec([None], tf.string, "examples")}
+
+
+def _without(inputs: Mapping[str, tf.TensorSpec], names: Collection[str]) -> dict[str, tf.TensorSpec]:
+    return {name: spec for name, spec in inputs.items() if name not in names}
+
+
+def _shown(ranked: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What a server answers."""
+    return {name: values for name, values in ranked.items() if name != "index"}
 
 
 def _trace(
@@ -138,29 +185,38 @@ def _trace(
     return tf.function(lambda **values: method(values), autograph=False).get_concrete_function(**inputs)
 
 
-def export_saved_model(model_dir: str, out: str) -> None:
+def export_saved_model(model_dir: str, out: str, catalogue: str | None = None, quotas: str | None = None) -> None:
     """Writes the best networks of a model folder, whichever model it holds, as a SavedModel.
 
     Args:
       model_dir: folder of `hrlrec train`.
       out: folder to make; appears only when it is complete.
+      catalogue: items to carry along; see `ItemCatalogue.read`.
+      quotas: YAML file with bounds on each channel's rows in a list; see `Quotas.from_file`.
 
     Raises:
-      ModelError: `model_dir` holds no finished model, or `out` exists.
+      ModelError: `model_dir` holds no finished model, or one that builds no lists where these are wanted; `out` exists.
+      DataError, ConfigError: catalogue or quotas are wrong.
     """
-    make, reader = serving_module(model_dir)
+    make, reader = serving_module(model_dir, catalogue, quotas)
     save(make, reader, out)
 
 
-def serving_module(model_dir: str) -> tuple[Callable[[], ServingModule | ScoringModule], SessionReader]:
+def serving_module(
+    model_dir: str, catalogue: str | None = None, quotas: str | None = None
+) -> tuple[Callable[[], ServingModule | ScoringModule], SessionReader]:
     """What makes the module that would be exported of a model folder, and the reader of its sessions.
 
-    Raises:
-      ModelError: `model_dir` holds no finished model.
+    Arguments and errors: `export_saved_model`.
     """
     network, reader, _ = models.load(model_dir)
     if isinstance(network, ListNetwork):
-        return lambda: ServingModule(network, reader), reader
+        items = None if catalogue is None else ItemCatalogue.read(catalogue, reader.spec)
+        length, channels = reader.spec.list_length, reader.vocabulary("channel")
+        bounds = None if quotas is None else Quotas.from_file(quotas, length, channels)
+        return lambda: ServingModule(network, reader, items, bounds), reader
+    if catalogue is not None or quotas is not None:
+        raise ModelError(f"{model_dir} holds a model that builds no lists; leave --catalogue and --quotas out")
     return lambda: ScoringModule(network, cast(tf.Module, network).variables, reader), reader
 
 
@@ -175,88 +231,14 @@ def save(make: Callable[[], ServingModule | ScoringModule], reader: SessionReade
         module = make()
         signatures = module.signatures()
         tf.saved_model.save(module, str(scratch), signatures=signatures)
-        write_warmup(str(scratch), reader, [name for name in ("rank", "score") if name in signatures])
+        inputs = {
+            name: list(function.structured_input_signature[1])
+            for name, function in signatures.items()
+            if name not in ("serving_default", "score_examples")
+        }
+        write_warmup(str(scratch), reader, inputs, module.item_ids)
         scratch.chmod(0o755)  # a temporary folder is private, a model server may run as another user
         scratch.rename(target)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
-
-
-def input_specs(spec: FeatureSpec) -> dict[str, tf.TensorSpec]:
-    """Tensor specs of the `rank` signature."""
-    return {
-        name: tf.TensorSpec([None] * rank, tf.as_dtype(kind.dtype), name)
-        for name, (kind, rank) in spec.serving_inputs().items()
-    }
-
-
-def split_tags(joined: tf.Tensor, max_tags: int) -> tf.Tensor:
-    """Joined tags [B, N] -> the first K of each row, padded with "": [B, N, K]."""
-    flat = tf.strings.split(tf.reshape(joined, [-1]), features.TAG_SEPARATOR)
-    padded = flat.to_tensor(default_value="", shape=[None, max_tags])
-    return tf.reshape(padded, tf.concat([tf.shape(joined), [max_tags]], axis=0))
-
-
-def _newest(values: tf.Tensor, rows: int, kind: Kind) -> tf.Tensor:
-    """The last `rows` rows of [B, h, ...], padded on the left."""
-    padding = [[0, 0], [rows, 0]] + [[0, 0]] * (values.shape.rank - 2)
-    padded = tf.pad(values, padding, constant_values=tf.constant(kind.absent, values.dtype))
-    return padded[:, -rows:]
-
-
-def _check_requests(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
-    """One assertion per rule; each message names the input and what is wrong."""
-    checks = _check_shapes(inputs, spec)
-    for name, (kind, _) in spec.serving_inputs().items():
-        if kind is Kind.INT and name != "timestamp":
-            checks.append(_assert(tf.reduce_all(inputs[name] >= 0), f"{name} must not be negative", inputs[name]))
-    ids, channels = inputs[features.CANDIDATE + "item_id"], inputs[features.CANDIDATE + "channel"]
-    with tf.control_dependencies(checks):  # values can be compared where shapes are right
-        present = ids != ""
-        some = tf.reduce_all(tf.reduce_any(present, axis=-1))
-        placed = tf.reduce_all(tf.logical_not(present) | (channels != ""))
-        return [
-            *checks,
-            _assert(some, "every request needs at least one candidate", tf.shape(ids)),
-            _assert(placed, "every candidate with an item_id needs a channel", tf.shape(ids)),
-        ]
-
-
-def _check_shapes(inputs: Inputs, spec: FeatureSpec) -> list[tf.Operation]:
-    batch = tf.shape(inputs["user_id"])[0]
-    checks = []
-    for names in _groups(spec):
-        first = tf.shape(inputs[names[0]])
-        for name in names:
-            shape = tf.shape(inputs[name])
-            checks.append(_assert(shape[0] == batch, f"{name} must have one row per request, as user_id has", shape))
-            if name != names[0]:
-                checks.append(
-                    _assert(tf.reduce_all(shape == first), f"{name} must have the shape of {names[0]}", shape)
-                )
-    return checks
-
-
-def _groups(spec: FeatureSpec) -> list[list[str]]:
-    """Groups of inputs that must have equal shapes: request, history, profile channels, profile tags, candidates."""
-    return [
-        [name for name, (_, rank) in spec.serving_inputs().items() if rank == 1 and name != "epsilon"],
-        list(spec.history_rows),
-        [name for name in features.PROFILE if name.startswith("profile_channel")],
-        [name for name in features.PROFILE if name.startswith("profile_tag")],
-        [features.CANDIDATE + name for name in spec.item],
-    ]
-
-
-def _check_epsilon(inputs: Inputs) -> list[tf.Operation]:
-    epsilon, shape = inputs["epsilon"], tf.shape(inputs["epsilon"])
-    batch = tf.shape(inputs["user_id"])[0]
-    return [
-        _assert(shape[0] == batch, "epsilon must have one row per request, as user_id has", shape),
-        _assert(tf.reduce_all((epsilon >= 0) & (epsilon <= 1)), "epsilon must lie between 0 and 1", epsilon),
-    ]
-
-
-def _assert(condition: tf.Tensor, rule: str, received: tf.Tensor) -> tf.Operation:
-    return tf.debugging.Assert(condition, [f"hrlrec: {rule}; received", received])

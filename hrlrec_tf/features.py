@@ -21,11 +21,14 @@ joined by `TAG_SEPARATOR`, and candidates are rows whose names stand behind `can
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from hrlrec_tf.errors import ConfigError
+
 TAG_SEPARATOR = "|"
+RARE = "<rare>"  # what a value of a user feature that too few users hold reads as: an unknown value to every model
 HISTORY = "history_"
 CANDIDATE = "candidate_"
 
@@ -98,6 +101,49 @@ _BASE = {*REQUEST, *ITEM, *COUNTS, *FEEDBACK, *LIST_ONLY, *PROFILE}
 
 
 @dataclasses.dataclass(frozen=True)
+class IdRule:
+    """How the strings of one feature become ids; id 0 stands for "".
+
+    Attributes:
+      kind: `vocabulary`: V known values, those of the training sessions, have ids 1..V in order of frequency, and the
+        hash of any other value names one of the ids behind them; `hashed`: the hash of any value names its id.
+      min_count: of a vocabulary: rarer values are left out of it; the displayed rows of the training sessions count.
+      oov_buckets: of a vocabulary: number of ids that all other values share.
+      buckets: of hashed ids: how many there are.
+
+    Raises:
+      ConfigError: a number is below 1 or belongs to the other kind.
+    """
+
+    kind: Literal["vocabulary", "hashed"] = "vocabulary"
+    min_count: int = 1
+    oov_buckets: int = 1
+    buckets: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind == "hashed":
+            if self.buckets < 1:
+                raise ConfigError(f"hashed ids need `buckets`, their number: got {self.buckets}")
+            if (self.min_count, self.oov_buckets) != (1, 1):
+                raise ConfigError("hashed ids have no `min_count` and no `oov_buckets`; leave them out, or drop `kind`")
+            return
+        if self.buckets:
+            raise ConfigError("`buckets` belongs to `kind: hashed`; a vocabulary has `oov_buckets`")
+        for name in ("min_count", "oov_buckets"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1: got {getattr(self, name)}")
+
+    @property
+    def unknown(self) -> int:
+        """Number of ids, the last ones, among which a value that training never saw falls."""
+        return self.buckets or self.oov_buckets
+
+    def size(self, known: int) -> int:
+        """Number of ids, that of "" included, with a vocabulary of `known` values."""
+        return 1 + known + self.unknown
+
+
+@dataclasses.dataclass(frozen=True)
 class FeatureSpec:
     """Sizes of a session and the optional columns of one log.
 
@@ -106,12 +152,18 @@ class FeatureSpec:
       history_length: H, impressions before the list that a session carries.
       max_tags: K, tags kept per row.
       optional: optional columns by name; each starts with `user_`, `context_` or `item_`; STRING or FLOAT.
+      ids: rules of the ids, by vocabulary (see `data.transform.vocabularies`), where they are not `IdRule()`.
     """
 
     list_length: int = 10
     history_length: int = 41
     max_tags: int = 8
     optional: Mapping[str, Kind] = dataclasses.field(default_factory=dict)
+    ids: Mapping[str, IdRule] = dataclasses.field(default_factory=dict)
+
+    def id_rule(self, vocabulary: str) -> IdRule:
+        """How the strings of a vocabulary's features become ids."""
+        return self.ids.get(vocabulary, IdRule())
 
     def columns(self, prefix: str) -> dict[str, Kind]:
         """The optional columns behind one prefix, sorted by name."""
@@ -174,12 +226,26 @@ class FeatureSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FeatureSpec":
         """Inverse of `to_dict`."""
-        return cls(**{**values, "optional": {name: Kind(kind) for name, kind in values["optional"].items()}})
+        optional = {name: Kind(kind) for name, kind in values["optional"].items()}
+        return cls(**{**values, "optional": optional, "ids": id_rules(values.get("ids", {}))})
 
     @classmethod
-    def of_names(cls, kinds: Mapping[str, Kind], **sizes: int) -> "FeatureSpec":
+    def of_names(cls, kinds: Mapping[str, Kind], **rest: Any) -> "FeatureSpec":
         """The spec whose optional columns are those of `kinds` that carry a prefix and are no base feature."""
-        return cls(optional={name: kinds[name] for name in sorted(optional_columns(kinds))}, **sizes)
+        return cls(optional={name: kinds[name] for name in sorted(optional_columns(kinds))}, **rest)
+
+
+def id_rules(values: Mapping[str, Mapping[str, Any]]) -> dict[str, IdRule]:
+    """Rules from plain values, without those that say what holds anyway."""
+    rules = {name: IdRule(**fields) for name, fields in values.items()}
+    return {name: rule for name, rule in sorted(rules.items()) if rule != IdRule()}
+
+
+def says_something(name: str, value: Any) -> bool:
+    """Whether a request must state a value: absent ones read as "", 0 or none, but absent item counts as their mean."""
+    if name in ITEM_COUNTS:
+        return value == value
+    return value not in ("", 0, [])
 
 
 def optional_columns(names: Iterable[str]) -> list[str]:

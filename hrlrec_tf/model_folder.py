@@ -5,6 +5,7 @@ A model folder holds `config.json`, `schema.pbtxt`, `transform/`, `checkpoints/l
 `result.json`, written last: a folder without it is unfinished.
 """
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -18,6 +19,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from hrlrec_tf import cli
 from hrlrec_tf.data import schema as schemas
+from hrlrec_tf.data import vocabulary_join
 from hrlrec_tf.errors import DataError, ModelError
 from hrlrec_tf.settings import Sections
 
@@ -92,15 +94,16 @@ def check_warm_start(folder: pathlib.Path, model: str, schema: schema_pb2.Schema
 
     Raises:
       ModelError: the folder holds no finished model of this name.
-      DataError: its sessions have other features than these.
+      DataError: its sessions have other features than these, or other rules of ids.
     """
     finished_settings(folder, [model])
     theirs, ours = (schemas.from_schema(each) for each in (schemas.read(str(folder / "schema.pbtxt")), schema))
-    if theirs != ours:
+    if dataclasses.replace(theirs, ids={}) != dataclasses.replace(ours, ids={}):
         raise DataError(
             f"{folder} was trained on sessions of other features; prepare these with the columns, list_length, "
             "sequence_length and max_tags of those, or train without --warm-start"
         )
+    vocabulary_join.check_rules(str(folder), theirs, ours)
     return str(folder / "transform")
 
 

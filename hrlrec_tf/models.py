@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hrlrec_tf.distribution.machines import Machines
     from hrlrec_tf.evaluation.scoring import Scorer
     from hrlrec_tf.networks.list_network import ListNetwork
+    from hrlrec_tf.quotas import Quotas
     from hrlrec_tf.ranking import Ranker
 
 NAMES = (*ctr_config.MODELS, *rl_config.MODELS, "hrl-rec")
@@ -109,12 +110,12 @@ def load(model_dir: str) -> tuple["Scorer", "SessionReader", Sections]:
     return ctr_training.load(model_dir) if name in ctr_config.MODELS else training.load(model_dir)
 
 
-def ranker(network: "ListNetwork") -> "Ranker":
-    """What builds lists with a network of HRL-Rec or of an RL competitor."""
+def ranker(network: "ListNetwork", quotas: "Quotas | None" = None) -> "Ranker":
+    """What builds lists, under quotas if there are any, with a network of HRL-Rec or of an RL competitor."""
     from hrlrec_tf.baselines.rl.ranking import FlatRanker
     from hrlrec_tf.ranking import Ranker
 
-    return Ranker(network) if "channel" in network.levels else FlatRanker(network)
+    return (Ranker if "channel" in network.levels else FlatRanker)(network, quotas)
 
 
 def predicts_probability(settings: Sections) -> bool:

@@ -31,6 +31,22 @@ def cosine_similarities(actions: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
     return tf.linalg.matvec(candidates, actions)
 
 
+def directions(candidates: tf.Tensor) -> tf.Tensor:
+    """Candidates [A, N, D] at unit length, for `products`; those with a NaN point nowhere."""
+    unit = tf.math.l2_normalize(at_least_float32(candidates), axis=-1)
+    return tf.where(tf.math.is_nan(unit), 0.0, unit)
+
+
+def products(actions: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+    """Numbers that order the candidates of each action as their cosines do, never NaN: [A, N].
+
+    Args:
+      actions: [A, D] of any length. candidates: [A, N, D], their `directions`, which a list needs but once.
+    """
+    actions = at_least_float32(actions)
+    return tf.linalg.matvec(candidates, tf.where(tf.math.is_nan(actions), 0.0, actions))
+
+
 def nearest(similarities: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Index of the most similar candidate that may be chosen: [batch] int32."""
     return best(_numbers(similarities), mask)

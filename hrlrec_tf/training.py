@@ -16,6 +16,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tqdm import tqdm
 
 from hrlrec_tf import cli, losses, model_folder, models
+from hrlrec_tf import warm_start as warm_starts
 from hrlrec_tf.agents.builder import HRL_REC, build_agent, build_network
 from hrlrec_tf.agents.experience import ListExperience, row_weights
 from hrlrec_tf.agents.health import HealthMonitor
@@ -33,6 +34,7 @@ from hrlrec_tf.evaluation.request_panel import RequestPanel
 from hrlrec_tf.evaluation.scoring import score_sessions
 from hrlrec_tf.model_folder import MetricsLog
 from hrlrec_tf.networks.list_network import ListNetwork
+from hrlrec_tf.warm_start import WarmStart
 
 MODEL = "hrl-rec"
 _DESIGNS = {**DESIGNS, MODEL: HRL_REC}
@@ -58,29 +60,32 @@ def train(
     Args:
       config: all settings.
       schema: of the sessions.
-      transform_dir: TensorFlow Transform output fitted on the training sessions; copied into the model folder.
+      transform_dir: TensorFlow Transform output fitted on the training sessions; copied into the model folder, or,
+        under a warm start, what `vocabulary_join.join` makes of it.
       train_files: session files to train on.
       validation_files: session files for early stopping; may be empty, then all epochs run.
       out: model folder.
       resume: go on from the last checkpoint of an unfinished folder instead of starting again.
       progress: show a progress bar on stderr.
       model: `hrl-rec`, or one of `baselines.rl.config.MODELS`.
-      warm_start: a finished model folder of the same model, sizes and vocabularies, whose last weights, targets and
-        optimizer state are gone on with; see `model_folder.check_warm_start`.
+      warm_start: a finished model folder of the same model and sizes, whose last weights, targets and optimizer state
+        are gone on with; see `model_folder.check_warm_start`. Values that it does not know get rows of their own.
       machines: that train; this one by default.
 
     Returns:
-      What `result.json` holds: best validation metrics, epochs, batches.
+      What `result.json` holds: best validation metrics, epochs, batches; `growth` where a warm start changed the ids.
 
     Raises:
-      DataError: no sessions. ModelError: `out` holds a finished model, or one of other settings.
+      DataError: no sessions, or a warm start's are of other features.
+      ModelError: `out` holds a finished model, or one of other settings.
       TrainingError: a loss is NaN or infinite, or a critic has died.
     """
     machines = Machines() if machines is None else machines
+    vanished = config.training.vanished
     with machines.folder(pathlib.Path(out)) as own:
-        folder = model_folder.open_folder(
-            own, config, train_files, schema, transform_dir, resume and machines.task.chief, model, warm_start
-        )
+        with warm_starts.joined_transform(warm_start, model, schema, transform_dir, vanished) as transform:
+            go_on = resume and machines.task.chief
+            folder = model_folder.open_folder(own, config, train_files, schema, transform, go_on, model, warm_start)
         machines.wait()
         tf.keras.utils.set_random_seed(config.training.seed)
         reader = SessionReader(schema, str(folder / "transform"))
@@ -89,6 +94,8 @@ def train(
         while run.epoch < config.training.epochs and run.stale_epochs < config.training.patience:
             run.train_epoch(progress)
         result = {"model": model, "epochs": run.epoch, "batches": run.step, **run.best}
+        if warm_start is not None and (counts := WarmStart(warm_start, config, reader).counts(run.agent.model)):
+            result["growth"] = counts
         cli.write_json(folder / model_folder.RESULT, result)
         machines.wait()
         return result
@@ -126,19 +133,16 @@ class _Run:
         machines = Machines() if machines is None else machines
         self.config, self.reader, self.folder = config, reader, folder
         self.stream, self.validation_files = ExperienceStream(config, reader, train_files), list(validation_files)
+        self._design = _DESIGNS[model]
         with machines.strategy.scope():
-            self.agent = build_agent(config, reader, _DESIGNS[model])
+            self.agent = build_agent(config, reader, self._design)
         self.health = HealthMonitor(config)
-        self.learner, self.steps = self._learning(machines, train_files, model)
+        self.learner, self.steps = self._learning(machines, train_files)
         self._epoch = tf.Variable(0, dtype=tf.int64)
         self._stale = tf.Variable(0, dtype=tf.int64)
         self._best_auc = tf.Variable(-math.inf, dtype=tf.float64)
         last = tf.train.Checkpoint(
-            online=self.agent.model,
-            target=self.agent.target,
-            optimizer=self.agent.optimizer,
-            noise=self.agent.generators,
-            step=self.agent.train_step_counter,
+            **warm_starts.state(self.agent),
             epoch=self._epoch,
             health=self.health,
             stale=self._stale,
@@ -149,14 +153,14 @@ class _Run:
         self._last = tf.train.CheckpointManager(last, str(folder / "checkpoints/last"), max_to_keep=2)
         self._best = tf.train.CheckpointManager(best, str(folder / "checkpoints/best"), max_to_keep=1)
 
-    def _learning(self, machines: Machines, train_files: Sequence[str], model: str) -> tuple[Any, Steps]:
+    def _learning(self, machines: Machines, train_files: Sequence[str]) -> tuple[Any, Steps]:
         """The agent that takes the steps, and the steps; elsewhere than `agent` where servers hold the weights."""
         training = self.config.training
         if not isinstance(machines, ParameterServers):
             return self.agent, Steps(machines, self.stream, training, self._train_step)
         with machines.on_servers():
             reader = self.reader.reopen()
-            learner = build_agent(self.config, reader, _DESIGNS[model])
+            learner = build_agent(self.config, reader, self._design)
             stream = ExperienceStream(self.config, reader, train_files, kept_bytes=-1)
         return learner, AsynchronousSteps(machines, stream, training, self._train_step, learner, self.agent)
 
@@ -198,7 +202,7 @@ class _Run:
         """
         checkpoint = tf.train.latest_checkpoint(str((begun or self.folder) / "checkpoints/last"))
         if checkpoint is None and warm_start is not None:
-            self._take_over(warm_start)
+            WarmStart(warm_start, self.config, self.reader).take_over(self.agent, self._design)
         elif checkpoint is None:
             self._start_critics()
         else:
@@ -210,20 +214,6 @@ class _Run:
                 ) from error
         self.steps.send()
         self._log = MetricsLog(self.folder, self.epoch)
-
-    def _take_over(self, warm_start: str) -> None:
-        """Weights, targets, optimizer and step of another model: all but where it stood in its sessions."""
-        state = {
-            name: getattr(self._last.checkpoint, name) for name in ("online", "target", "optimizer", "noise", "step")
-        }
-        newest = tf.train.latest_checkpoint(f"{warm_start}/checkpoints/last")
-        try:
-            tf.train.Checkpoint(**state).restore(newest).assert_existing_objects_matched().expect_partial()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
-            raise ModelError(
-                f"{warm_start} cannot be gone on with: its weights have other sizes; give the same settings of network"
-            ) from error
-        self.agent.optimizer.learning_rate = self.config.training.learning_rate  # the checkpoint holds the other's
 
     def _start_critics(self) -> None:
         """Starts each level's critics at the mean logged return of the first batches."""

@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from hrlrec_tf import models
 from hrlrec_tf.cli import Verb
@@ -21,7 +21,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with an unfinished model folder")
     parser.add_argument(
-        "--warm-start", metavar="MODEL", help="go on from a finished model, its vocabularies and optimizer state"
+        "--warm-start",
+        metavar="MODEL",
+        help="go on from a finished model, its optimizer state included; values new to it get rows of their own",
     )
     parser.add_argument(
         "--strategy",
@@ -41,15 +43,16 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
     machines = start.join(task)
     data = session_folder(args.data)
     features = schema.read(str(data / "schema.pbtxt"))
-    base = None if args.warm_start is None else pathlib.Path(args.warm_start)
-    if task.chief and base is None:
+    if args.warm_start is not None:
+        model_folder.check_warm_start(pathlib.Path(args.warm_start), args.model, features)
+    if task.chief:
         fitted_transform(data)
     machines.wait()
     result = models.train(
         args.model,
         models.settings(args.model, args.preset).override(args.set),
         features,
-        fitted_transform(data) if base is None else model_folder.check_warm_start(base, args.model, features),
+        fitted_transform(data),
         session_files(data, "train"),
         session_files(data, "validation"),
         args.out,
@@ -57,6 +60,11 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
         warm_start=args.warm_start,
         machines=machines,
     )
+    if args.warm_start is not None:
+        counts = cast(Mapping[str, Mapping[str, int]], result.get("growth", {}))
+        print(f"went on from {args.warm_start}" + (", values:" if counts else " with its vocabularies"))
+        for name, each in counts.items():
+            print(f"  {name}: {each['kept']:,} kept, {each['added']:,} added, {each['left_out']:,} left out")
     auc = result.get("validation_auc", float("nan"))
     print(f"model in {args.out}: validation AUC {auc:.4f}, {result['epochs']} epochs")
     return result
@@ -65,6 +73,17 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="DIR", help="model folder of `hrlrec train`")
     parser.add_argument("--out", required=True, metavar="DIR", help="base folder of served versions")
+    parser.add_argument(
+        "--catalogue",
+        metavar="PATH",
+        help="items to carry along, so that requests need only ids, or no candidates: prepared sessions, or a Parquet, "
+        "CSV or JSONL file with item_id, channel, tags and the model's item_* columns",
+    )
+    parser.add_argument(
+        "--quotas",
+        metavar="FILE",
+        help="YAML with bounds on each channel's rows in a list, e.g. news: {at_least: 1, at_most: 4}",
+    )
 
 
 def _export(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -73,7 +92,7 @@ def _export(args: argparse.Namespace) -> Mapping[str, Any]:
     base = pathlib.Path(args.out)
     versions = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()]
     version = max(versions, default=0) + 1
-    export.export_saved_model(args.model, str(base / str(version)))
+    export.export_saved_model(args.model, str(base / str(version)), args.catalogue, args.quotas)
     print(f"version {version} in {base}; serve it with hrlrec serve --model-base {base}")
     return {"version": version, "path": str(base / str(version))}
 

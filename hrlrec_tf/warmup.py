@@ -1,7 +1,7 @@
 """Warm-up requests inside a SavedModel, as TensorFlow Serving replays them before a version takes traffic."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,18 +12,24 @@ from hrlrec_tf.data.input import SessionReader
 
 FILE_NAME = "assets.extra/tf_serving_warmup_requests"
 
+COUNTS = (100, 800)  # candidates of the requests: memory is found for small ones and for those of the design
+
 _TIMESTAMP = 1_700_000_000_000
 
 
-def canned_inputs(reader: SessionReader, candidates: int = 800) -> dict[str, np.ndarray]:
+def canned_inputs(
+    reader: SessionReader, candidates: int = 800, items: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
     """Inputs of one `rank` call: a full history, and known items as candidates spread over all known channels.
 
     Args:
       reader: whose vocabularies name the items and channels.
-      candidates: how many; fewer if the vocabulary holds fewer items.
+      candidates: how many; fewer if there are fewer items.
+      items: ids to take instead of the vocabulary's.
     """
     spec = reader.spec
-    items, channels = reader.vocabulary("item_id")[:candidates] or ["item"], reader.vocabulary("channel") or ["channel"]
+    items = (reader.vocabulary("item_id") if items is None else items)[:candidates] or ["item"]
+    channels = reader.vocabulary("channel") or ["channel"]
     inputs: dict[str, np.ndarray] = {}
     for name, (kind, rank) in spec.serving_inputs().items():
         rows = {features.CANDIDATE: len(items), features.HISTORY: spec.history_length}.get(f"{name.split('_')[0]}_", 1)
@@ -39,19 +45,28 @@ def canned_inputs(reader: SessionReader, candidates: int = 800) -> dict[str, np.
 
 
 def write_warmup(
-    saved_model: str, reader: SessionReader, signatures: Sequence[str], model_name: str = "hrlrec"
+    saved_model: str,
+    reader: SessionReader,
+    signatures: Mapping[str, Collection[str]],
+    items: Sequence[str] | None = None,
+    model_name: str = "hrlrec",
 ) -> None:
-    """Adds one request for each of `signatures` (`rank`, `score`) to a SavedModel's extra assets."""
-    inputs = canned_inputs(reader)
+    """Adds requests for each signature to a SavedModel's extra assets, of several numbers of candidates.
+
+    Args:
+      signatures: name -> names of its inputs, which are some of those of `rank`.
+      items: as in `canned_inputs`.
+    """
     path = pathlib.Path(saved_model) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature in signatures:
-            request = predict_pb2.PredictRequest()
-            request.model_spec.name = model_name
-            request.model_spec.signature_name = signature
-            for name, values in inputs.items():
-                if name != "epsilon" or signature == "rank":
-                    request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-            writer.write(log.SerializeToString())
+        for candidates in COUNTS:
+            inputs = canned_inputs(reader, candidates, items)
+            for signature, names in signatures.items():
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = signature
+                for name in names:
+                    request.inputs[name].CopyFrom(tf.make_tensor_proto(inputs[name]))
+                log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+                writer.write(log.SerializeToString())

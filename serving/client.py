@@ -3,56 +3,90 @@
     with RankingClient("localhost:8500") as client:
         response = client.rank(RankRequest.from_json("request.json"))
 
-The client learns from the server which inputs the model takes, so it fits every log's optional columns.
+The client learns from the server which inputs the model takes, so it fits every log's optional columns. It needs gRPC
+and NumPy, no TensorFlow. `AsyncRankingClient` is the same for asyncio.
 """
 
+import time
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent import futures
 from typing import Any
 
 import grpc
-import numpy as np
-import tensorflow as tf
-from google.protobuf import message
-from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from hrlrec_tf.errors import HrlrecError
-from serving import tensors
-from serving.messages import RankedItem, RankRequest, RankResponse, RequestError
+from serving import client_calls, wire
+from serving.batches import RECOMMEND, Batch, Labels, in_order
+from serving.client_calls import Call, Pause, RankingCalls, RankingError, Result, Steps
+from serving.feedback import ImpressionLog
+from serving.messages import RankRequest, RankResponse
+from serving.transport import Retries, TlsCredentials, channel_options
 
-RANK = "rank"
-SCORE = "score"
-DEADLINE_SECONDS = 5.0
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+__all__ = ["RankingClient", "RankingError", "Retries", "TlsCredentials"]
+
+_RESPONSES = {wire.PREDICT: wire.PredictResponse, wire.GET_MODEL_METADATA: wire.GetModelMetadataResponse}
 
 
-class RankingError(HrlrecError):
-    """A call failed; `status` is its gRPC status, `sentence` says why."""
-
-    def __init__(self, status: grpc.StatusCode, sentence: str) -> None:
-        super().__init__(f"{sentence} ({status.name})")
-        self.status = status
-        self.sentence = sentence
-
-
-class RankingClient:
-    """Ranks and scores candidates through one gRPC connection, which threads may share.
+class Client:
+    """What both clients are made of.
 
     Args:
       address: "HOST:PORT" of the server's gRPC port.
       model_name: the name the server knows the model by.
-      deadline_seconds: how long a call may take; each call can state its own.
+      deadline_seconds: how long a call may take, further attempts and what the client must learn included; each method
+        can state its own, and `rank_many` grants it to each of its calls.
+      retries: when a call that found no server (UNAVAILABLE) is made again; nothing else ever is.
+      tls: transport security; without it the connection is plain text.
+      version, version_label: which version answers: a number, a label, or what gives a user's label (for instance
+        `functools.partial(canary.label_of, canary_share=0.05)`); by default the newest. Each method can state its own.
+      history_length: history rows that every call carries: shorter histories are padded on the left, longer ones cut to
+        the newest. Calls of one width can be batched by a server, which knows nothing of left padding: give what
+        `prepare` gave the model (H; 41 with its default settings). None sends histories as they are.
+      impression_log: where ranked lists are written to.
     """
 
-    def __init__(self, address: str, model_name: str = "hrlrec", *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-        self._address = address
-        self._model_name = model_name
-        self._deadline_seconds = deadline_seconds
-        options = [(f"grpc.max_{way}_message_length", MAX_MESSAGE_BYTES) for way in ("send", "receive")]
-        self._channel = grpc.insecure_channel(address, options=options)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._inputs: dict[str, Mapping[str, meta_graph_pb2.TensorInfo]] = {}
+    _transport: Any = grpc  # or grpc.aio
+
+    def __init__(
+        self,
+        address: str,
+        model_name: str = "hrlrec",
+        *,
+        deadline_seconds: float = client_calls.DEADLINE_SECONDS,
+        retries: Retries | None = None,
+        tls: TlsCredentials | None = None,
+        version: int | None = None,
+        version_label: Labels = None,
+        history_length: int | None = client_calls.HISTORY_LENGTH,
+        impression_log: ImpressionLog | None = None,
+    ) -> None:
+        self._calls = RankingCalls(
+            address,
+            model_name,
+            deadline_seconds=deadline_seconds,
+            retries=retries or Retries(),
+            version=version,
+            version_label=version_label,
+            history_length=history_length,
+            impression_log=impression_log,
+        )
+        if tls is None:
+            self._channel = self._transport.insecure_channel(address, channel_options(tls))
+        else:
+            self._channel = self._transport.secure_channel(address, tls.channel_credentials(), channel_options(tls))
+        self._methods = {
+            path: self._channel.unary_unary(
+                path, request_serializer=_serialized, response_deserializer=response.FromString
+            )
+            for path, response in _RESPONSES.items()
+        }
+
+
+class RankingClient(Client):
+    """Ranks and scores candidates through one gRPC connection, which threads may share; make one and keep it.
+
+    Arguments are `Client`'s.
+    """
 
     def __enter__(self) -> "RankingClient":
         return self
@@ -66,108 +100,102 @@ class RankingClient:
         """Closes the connection."""
         self._channel.close()
 
-    def rank(self, request: RankRequest, *, deadline_seconds: float | None = None) -> RankResponse:
-        """The ranked list of one request.
+    def rank(
+        self,
+        request: RankRequest,
+        *,
+        deadline_seconds: float | None = None,
+        version: int | None = None,
+        version_label: Labels = None,
+    ) -> RankResponse:
+        """The ranked list of one request; candidates sent by id alone take the rest from the model's item catalogue.
 
         Raises:
           RequestError: a field is unknown to the model or has the wrong type.
           RankingError: the server refused the request or did not answer in time.
+          FeedbackError: the list could not be logged.
         """
-        return self.rank_many([request], deadline_seconds=deadline_seconds)[0]
+        (batch,) = self._calls.versions.batches([request], 1, version, version_label)
+        return self._do(self._calls.rank(batch, deadline_seconds))[0]
 
     def rank_many(
-        self, requests: Sequence[RankRequest], *, deadline_seconds: float | None = None
-    ) -> list[RankResponse]:
-        """The ranked lists of several requests, in one call; raises as `rank` does."""
-        if not requests:
-            return []
-        version, outputs = self._predict(RANK, requests, deadline_seconds)
-        return [RankResponse(_items(outputs, index), version) for index in range(len(requests))]
-
-    def score(self, request: RankRequest, *, deadline_seconds: float | None = None) -> list[float]:
-        """Click probability of each candidate, in the request's order, as if placed first; raises as `rank` does."""
-        _, outputs = self._predict(SCORE, [request], deadline_seconds)
-        return outputs["click_probability"][0, : len(request.candidates)].tolist()
-
-    def _predict(
-        self, signature: str, requests: Sequence[RankRequest], deadline_seconds: float | None
-    ) -> tuple[int, dict[str, np.ndarray]]:
-        learnt = self._learnt_inputs(signature, deadline_seconds)
-        try:
-            return self._predict_with(learnt, signature, requests, deadline_seconds)
-        except (RequestError, RankingError) as error:
-            if isinstance(error, RankingError) and error.status is not grpc.StatusCode.INVALID_ARGUMENT:
-                raise
-            # A new version may take other inputs than the one these were learnt from; otherwise the refusal stands.
-            self._inputs.clear()
-            relearnt = self._learnt_inputs(signature, deadline_seconds)
-            if relearnt == learnt:
-                raise
-        return self._predict_with(relearnt, signature, requests, deadline_seconds)
-
-    def _predict_with(
         self,
-        inputs: Mapping[str, meta_graph_pb2.TensorInfo],
-        signature: str,
         requests: Sequence[RankRequest],
-        deadline_seconds: float | None,
-    ) -> tuple[int, dict[str, np.ndarray]]:
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = self._model_name
-        request.model_spec.signature_name = signature
-        for name, tensor in tensors.to_tensors(requests, inputs).items():
-            request.inputs[name].CopyFrom(tensor)
-        response = self._call(self._stub.Predict, request, deadline_seconds)
-        return response.model_spec.version.value, {k: tf.make_ndarray(v) for k, v in response.outputs.items()}
+        *,
+        batch_size: int = client_calls.BATCH_SIZE,
+        in_flight: int = client_calls.IN_FLIGHT,
+        deadline_seconds: float | None = None,
+        version: int | None = None,
+        version_label: Labels = None,
+    ) -> list[RankResponse]:
+        """The ranked lists of several requests, in their order; raises as `rank` does, naming the request at fault.
 
-    def _learnt_inputs(self, signature: str, deadline_seconds: float | None) -> Mapping[str, meta_graph_pb2.TensorInfo]:
-        if signature not in self._inputs:
-            request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-            request.model_spec.name = self._model_name
-            answer = self._call(self._stub.GetModelMetadata, request, deadline_seconds)
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            answer.metadata["signature_def"].Unpack(signatures)
-            if signature not in signatures.signature_def:
-                raise RankingError(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    f"the model {self._model_name!r} at {self._address} has no signature {signature!r}; "
-                    "serve one that `hrlrec export` wrote",
-                )
-            self._inputs[signature] = dict(signatures.signature_def[signature].inputs)
-        return self._inputs[signature]
+        Args:
+          requests: any number.
+          batch_size: requests per call.
+          in_flight: calls at a time.
+          deadline_seconds, version, version_label: of each call.
+        """
+        batches = self._calls.versions.batches(requests, batch_size, version, version_label)
 
-    def _call(
-        self, method: grpc.UnaryUnaryMultiCallable, request: message.Message, deadline_seconds: float | None
-    ) -> Any:
-        timeout = self._deadline_seconds if deadline_seconds is None else deadline_seconds
+        def rank(batch: Batch) -> list[RankResponse]:
+            return self._do(self._calls.rank(batch, deadline_seconds))
+
+        if len(batches) <= 1 or in_flight <= 1:
+            return in_order(batches, [rank(batch) for batch in batches])
+        with futures.ThreadPoolExecutor(min(in_flight, len(batches)), thread_name_prefix="rank") as pool:
+            ranking = [pool.submit(rank, batch) for batch in batches]
+            try:
+                return in_order(batches, [answer.result() for answer in ranking])
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def recommend(
+        self,
+        request: RankRequest,
+        *,
+        deadline_seconds: float | None = None,
+        version: int | None = None,
+        version_label: Labels = None,
+    ) -> RankResponse:
+        """The list of a request without candidates: the model retrieves them from its catalogue. Raises as `rank`."""
+        (batch,) = self._calls.versions.batches([request], 1, version, version_label, RECOMMEND)
+        return self._do(self._calls.rank(batch, deadline_seconds))[0]
+
+    def score(
+        self,
+        request: RankRequest,
+        *,
+        deadline_seconds: float | None = None,
+        version: int | None = None,
+        version_label: Labels = None,
+    ) -> list[float]:
+        """Click probability of each candidate, in the request's order, as if placed first; raises as `rank` does."""
+        target = self._calls.versions.target_of(request.user_id, version, version_label)
+        return self._do(self._calls.score(request, target, deadline_seconds))
+
+    def _do(self, steps: Steps[Result]) -> Result:
+        """Does the steps, one after the other, and returns the answer."""
         try:
-            return method(request, timeout=timeout)
-        except grpc.RpcError as error:
-            raise RankingError(error.code(), self._sentence(error, timeout)) from error
+            step = next(steps)
+            while True:
+                try:
+                    result = self._do_one(step)
+                except grpc.RpcError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value
 
-    def _sentence(self, error: grpc.RpcError, timeout: float) -> str:
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
-            return f"no server answers at {self._address}; start one with `hrlrec serve` or correct the address"
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return f"{self._address} gave no answer within {timeout:g} s; allow a longer deadline"
-        return " ".join((error.details() or "the server gave no reason").split())
+    def _do_one(self, step: Call | Pause | client_calls.Work) -> Any:
+        if isinstance(step, Call):
+            return self._methods[step.method](step.request, timeout=step.timeout, metadata=step.metadata)
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        return step.run()
 
 
-def _items(outputs: Mapping[str, np.ndarray], index: int) -> tuple[RankedItem, ...]:
-    """The filled positions of one request's list."""
-    rows = {name: values[index].tolist() for name, values in outputs.items()}
-    return tuple(
-        RankedItem(
-            position=t + 1,
-            item_id=item_id.decode("utf-8"),
-            channel=rows["channel"][t].decode("utf-8"),
-            click_probability=rows["click_probability"][t],
-            q_channel=rows["q_channel"][t],
-            q_item=rows["q_item"][t],
-            propensity_channel=rows["propensity_channel"][t],
-            propensity_item=rows["propensity_item"][t],
-            explored=bool(rows["explored"][t]),
-        )
-        for t, item_id in enumerate(rows["item_id"])
-        if item_id
-    )
+def _serialized(message: Any) -> bytes:
+    return message.SerializeToString()

@@ -2,7 +2,8 @@
 
 The dataclasses have the field names of `hrlrec_tf.features`; a log's optional columns (`user_*`, `context_*`, `item_*`)
 stand in `features`, in JSON beside the fixed ones. Only `user_id`, `timestamp`, `candidates` and each row's `item_id`
-and `channel` are required; everything else reads as "" or 0 when absent.
+are required; everything else reads as "" or 0 when absent. A model without an item catalogue also needs each row's
+`channel`.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from hrlrec_tf.features import Kind
 
 Value = str | int | float
 
-REQUEST_KINDS = {"user_id": Kind.STRING, "timestamp": Kind.INT, "epsilon": Kind.FLOAT}
+REQUEST_KINDS = {"request_id": Kind.STRING, "user_id": Kind.STRING, "timestamp": Kind.INT, "epsilon": Kind.FLOAT}
 CANDIDATE_KINDS = {"item_id": Kind.STRING, "channel": Kind.STRING}
 ROW_KINDS = CANDIDATE_KINDS | features.FEEDBACK | features.COUNTS | features.HISTORY_ONLY
 COUNTS_KINDS = {"impressions": Kind.INT, "clicks": Kind.INT}
@@ -51,12 +52,20 @@ class Profile:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """An item that may be ranked; `features` holds its optional `item_*` columns."""
+    """An item that may be ranked; `features` holds its optional `item_*` columns.
+
+    With the id alone, the rest comes from the item catalogue of the model.
+    """
 
     item_id: str
-    channel: str
+    channel: str = ""
     tags: Sequence[str] = ()
     features: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_id_only(self) -> bool:
+        """Whether nothing but the id is given."""
+        return not (self.channel or self.tags or self.features)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,20 +89,27 @@ class RankRequest:
     Attributes:
       user_id: the user, known to the model or not.
       timestamp: ms UTC.
-      candidates: what may be placed, any number from one channel or several.
+      candidates: what may be placed, any number from one channel or several; none where the model retrieves them.
       history: the user's impressions before the request, oldest first.
       profile: the user's long-term counts.
       features: the log's optional `user_*` and `context_*` columns.
       epsilon: probability of exploring, in [0, 1].
+      request_id: names the list in impression logs; the client makes one where it is "".
     """
 
     user_id: str
     timestamp: int
-    candidates: Sequence[Candidate]
+    candidates: Sequence[Candidate] = ()
     history: Sequence[Row] = ()
     profile: Profile = dataclasses.field(default_factory=Profile)
     features: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     epsilon: float = 0.0
+    request_id: str = ""
+
+    @property
+    def is_id_only(self) -> bool:
+        """Whether it has candidates and nothing but their ids."""
+        return bool(self.candidates) and all(candidate.is_id_only for candidate in self.candidates)
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> "RankRequest":
@@ -149,14 +165,23 @@ class RankedItem:
 
 @dataclasses.dataclass(frozen=True)
 class RankResponse:
-    """A ranked list, first position first; shorter than the model's list length where candidates ran out."""
+    """A ranked list, first position first; shorter than the model's list length where candidates ran out.
+
+    Attributes:
+      items: the list.
+      model_version: who made it.
+      request_id: names the list in impression logs; events refer to it.
+      unknown_candidates: candidates sent by id alone that the model's item catalogue lacks.
+    """
 
     items: Sequence[RankedItem]
     model_version: int
+    request_id: str = ""
+    unknown_candidates: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The response as plain JSON values."""
-        return {"items": [dataclasses.asdict(item) for item in self.items], "model_version": self.model_version}
+        return {**dataclasses.asdict(self), "items": [dataclasses.asdict(item) for item in self.items]}
 
 
 def typed(value: Any, kind: Kind, where: str) -> Any:
@@ -223,7 +248,7 @@ def _fields(
 
 
 def _item(cls: type[Candidate], kinds: Mapping[str, Kind], raw: Any, where: str) -> Any:
-    fields = _fields(raw, kinds, where, ("item_id", "channel"), ("tags",), (features.ITEM_PREFIX,))
+    fields = _fields(raw, kinds, where, ("item_id",), ("tags",), (features.ITEM_PREFIX,))
     tags = _array(raw.get("tags", []), f"{where}.tags")
     return cls(**fields, tags=tuple(typed(tag, Kind.STRING, f"{where}.tags[{k}]") for k, tag in enumerate(tags)))
 

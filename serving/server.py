@@ -1,84 +1,157 @@
-"""An embedded server with TensorFlow Serving's gRPC interface, for development, tests and small installations.
+"""An embedded server with TensorFlow Serving's interfaces, for development, tests and small installations.
 
     with EmbeddedServer(model_base, port=0) as server:
         client = RankingClient(server.address)
 
-It answers PredictionService (Predict, GetModelMetadata) and ModelService (GetModelStatus) from the newest version below
-`model_base`, executed by TensorFlow's own runtime, with TensorFlow Serving's status codes. Everything else those
-services offer is refused with UNIMPLEMENTED.
+It answers PredictionService (Predict, GetModelMetadata) and ModelService over gRPC, and on request TensorFlow Serving's
+REST paths, from SavedModels executed by TensorFlow's own runtime, with TensorFlow Serving's configuration files and
+status codes. Classify, Regress and MultiInference are refused with UNIMPLEMENTED.
 """
 
-import functools
-import logging
 import os
+import pathlib
 import types
-from collections.abc import Callable
 from concurrent import futures
-from typing import Any
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
+    model_service_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
+    prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
 
 from hrlrec_tf.errors import ConfigError
-from serving import versions
-from serving.signatures import Refusal, invalid
+from serving import batch_parameters, metrics, model_config, tls
+from serving.batch_parameters import BatchParameters
+from serving.batching import Batcher
+from serving.call_log import CallLog
+from serving.calls import Calls
+from serving.config_file import ConfigFile
+from serving.feedback import ImpressionLog
+from serving.gate import Gate
+from serving.model_config import ModelConfig
+from serving.models import Models
+from serving.rest import RestServer
+from serving.services import ModelService, PredictionService
 
 MODEL_NAME = "hrlrec"
 HOST = "127.0.0.1"
 PORT = 8500
 POLL_SECONDS = 1.0
 THREADS = 16
+MAX_QUEUED = 64
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+REST_TIMEOUT_SECONDS = 30.0
 GRACE_SECONDS = 5.0
 
-_LOG = logging.getLogger(__name__)
-_MAX_SENTENCE = 1000  # gRPC carries it in a header of limited size
+_SPARE_THREADS = 8  # for calls that do not run a model: health, status, refusals
+_MAX_BATCH_THREADS = 256
+_SERVICES = tuple(
+    file.DESCRIPTOR.services_by_name[name].full_name
+    for file, name in ((prediction_service_pb2, "PredictionService"), (model_service_pb2, "ModelService"))
+)
+# As tensorflow_model_server names them; the full names are gRPC's own custom.
+_HEALTH = ("", "PredictionService", "ModelService", *_SERVICES)
 
 
 class EmbeddedServer:
-    """Serves the newest version below `model_base` until `stop`; usable as a context manager.
+    """Serves SavedModels until `stop`; usable as a context manager.
 
     Args:
-      model_base: the folder of version folders.
+      model_base: the folder of version folders of the one model; None where `model_config_file` names the models.
       port: the gRPC port; 0 takes a free one.
       host: the interface to listen on; "0.0.0.0" opens the server to the network.
-      model_name: the name that requests must state.
-      poll_seconds: pause between two looks for new versions.
-      threads: calls answered at a time.
-      max_message_bytes: larger requests and answers are refused with RESOURCE_EXHAUSTED.
+      model_name: the name that requests must state, of the one model.
+      poll_seconds: pause between two looks for new versions; 0 looks only at the start.
+      threads: calls answered at a time; where calls are batched at least as many as all batches hold.
+      max_queued: calls that may wait for their turn; further ones are refused with RESOURCE_EXHAUSTED.
+      max_message_bytes: larger requests and answers are refused with RESOURCE_EXHAUSTED, over REST with 413.
+      rest_port: the REST port; 0 takes a free one, None opens none.
+      rest_timeout_seconds: how long a REST call may wait for its turn.
+      model_config_file: TensorFlow Serving's model config: several models, version policies, labels.
+      model_config_poll_seconds: pause between two looks at that file; 0 reads it only once.
+      allow_labels_for_unavailable: lets a new label name a version that is not live yet.
+      enable_batching: joins calls into batches.
+      batching_parameters_file: TensorFlow Serving's batching parameters; it enables batching, too.
+      monitoring_config_file: TensorFlow Serving's monitoring config: Prometheus metrics on the REST port.
+      ssl_config_file: TensorFlow Serving's TLS config, for both ports.
+      log_calls: share of calls that are logged, one JSON line each, on the logger `serving.call_log`.
+      impression_log: where answered lists go, with their propensities (see `feedback`); its owner closes it.
+
+    Raises:
+      ConfigError: options contradict each other, or a file cannot be read or is wrong.
     """
 
     def __init__(
         self,
-        model_base: str | os.PathLike[str],
+        model_base: str | os.PathLike[str] | None = None,
         port: int = PORT,
         *,
         host: str = HOST,
         model_name: str = MODEL_NAME,
         poll_seconds: float = POLL_SECONDS,
         threads: int = THREADS,
+        max_queued: int = MAX_QUEUED,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        rest_port: int | None = None,
+        rest_timeout_seconds: float = REST_TIMEOUT_SECONDS,
+        model_config_file: str | os.PathLike[str] | None = None,
+        model_config_poll_seconds: float = 0.0,
+        allow_labels_for_unavailable: bool = False,
+        enable_batching: bool = False,
+        batching_parameters_file: str | os.PathLike[str] | None = None,
+        monitoring_config_file: str | os.PathLike[str] | None = None,
+        ssl_config_file: str | os.PathLike[str] | None = None,
+        log_calls: float = 0.0,
+        impression_log: ImpressionLog | None = None,
     ) -> None:
+        if (model_base is None) == (model_config_file is None):
+            raise ConfigError("give either the model's base folder or a model config file, one of the two")
         self._host = host
         self._port = port
-        self._versions = versions.ModelVersions(model_base, poll_seconds)
-        options = [(f"grpc.max_{way}_message_length", max_message_bytes) for way in ("send", "receive")]
-        # Without this a second server could share the port and take half of the calls.
-        options.append(("grpc.so_reuseport", 0))
-        self._server = grpc.server(futures.ThreadPoolExecutor(threads, thread_name_prefix="serve"), options=options)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            _PredictionService(model_name, self._versions), self._server
+        self.metrics = metrics.Metrics()
+        metrics_path = None if monitoring_config_file is None else metrics.read_path(monitoring_config_file)
+        if metrics_path is not None and rest_port is None:
+            raise ConfigError(f"{monitoring_config_file}: metrics are served on the REST port; give one")
+        self._tls = None if ssl_config_file is None else tls.read(ssl_config_file)
+        if model_config_file is None:
+            configs = [ModelConfig(model_name, pathlib.Path(os.fspath(model_base or "")))]
+        else:
+            configs = model_config.read(model_config_file)
+        self._models = Models(configs, poll_seconds, self.metrics, allow_unavailable=allow_labels_for_unavailable)
+        self._config_file = (
+            None
+            if model_config_file is None
+            else ConfigFile(model_config_file, configs, self._models, model_config_poll_seconds)
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            _ModelService(model_name, self._versions), self._server
-        )
+        parameters = None
+        if batching_parameters_file is not None:
+            parameters = batch_parameters.read(batching_parameters_file)
+        elif enable_batching:
+            parameters = BatchParameters()
+        if parameters is not None:
+            in_batches = (parameters.max_enqueued_batches + parameters.num_batch_threads) * parameters.max_batch_size
+            threads = max(threads, min(in_batches, _MAX_BATCH_THREADS))
+        self._batcher = None if parameters is None else Batcher(parameters, self.metrics)
+        gate = Gate(threads, max_queued, self.metrics)
+        calls = Calls(self._models, gate, self._batcher, self.metrics, CallLog(log_calls), impression_log)
+        self._health = health.HealthServicer()
+        self._server = self._grpc_server(calls, threads + max_queued + _SPARE_THREADS, max_message_bytes)
+        self._rest = None
+        if rest_port is not None:
+            self._rest = RestServer(
+                calls,
+                host,
+                rest_port,
+                max_bytes=max_message_bytes,
+                timeout_seconds=rest_timeout_seconds,
+                metrics_path=metrics_path,
+                metrics=self.metrics,
+                tls=self._tls,
+            )
 
     @property
     def address(self) -> str:
@@ -86,33 +159,65 @@ class EmbeddedServer:
         return f"{self._host}:{self._port}"
 
     @property
+    def rest_address(self) -> str:
+        """The REST address, "HOST:PORT", once started."""
+        if self._rest is None:
+            raise ConfigError("the server has no REST port; give it one")
+        return f"{self._host}:{self._rest.port}"
+
+    @property
+    def model_names(self) -> list[str]:
+        """The models that are served, in the config's order."""
+        return self._models.names
+
+    @property
     def version(self) -> int:
-        """The version that answers now."""
-        return self._versions.live.number
+        """The newest version of the first model that answers now."""
+        return self.versions(self.model_names[0])[-1]
+
+    def versions(self, model_name: str) -> list[int]:
+        """The versions of a model that answer now, oldest first."""
+        return self._models.numbers(model_name)
 
     def start(self) -> "EmbeddedServer":
-        """Loads the newest version, then opens the port.
+        """Loads the models, then opens the ports.
 
         Raises:
-          ModelError: there is no version that can be served.
-          ConfigError: the port cannot be opened.
+          ModelError: a model has no version that can be served.
+          ConfigError: a label names a version that is not live, or a port cannot be opened.
         """
-        self._versions.start()
+        self._models.start()
         try:
-            bound = self._server.add_insecure_port(f"{self._host}:{self._port}")
-        except RuntimeError:
-            bound = 0
-        if not bound:
-            self._versions.stop()
-            raise ConfigError(f"cannot listen on {self.address}; it may be in use: choose another host or port")
-        self._port = bound
+            self._port = self._bound()
+            if self._rest is not None:
+                self._rest.bind()
+        except ConfigError:
+            self._server.stop(None)
+            self._models.stop()
+            raise
+        if self._batcher is not None:
+            self._batcher.start()
         self._server.start()
+        if self._rest is not None:
+            self._rest.start()
+        if self._config_file is not None:
+            self._config_file.start()
+        for name in _HEALTH:
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return self
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Takes no new calls, lets those in progress finish within `grace_seconds`, and closes the port."""
-        self._server.stop(grace_seconds).wait()
-        self._versions.stop()
+        """Says NOT_SERVING, takes no new calls, lets those in progress end within `grace_seconds`, closes the ports."""
+        self._health.enter_graceful_shutdown()
+        stopped = self._server.stop(grace_seconds)
+        if self._rest is not None:
+            self._rest.stop(grace_seconds)
+        stopped.wait()
+        if self._config_file is not None:
+            self._config_file.stop()
+        self._models.stop()
+        if self._batcher is not None:
+            self._batcher.stop()
 
     def __enter__(self) -> "EmbeddedServer":
         return self.start()
@@ -122,92 +227,25 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
+    def _grpc_server(self, calls: Calls, threads: int, max_message_bytes: int) -> grpc.Server:
+        options = [(f"grpc.max_{way}_message_length", max_message_bytes) for way in ("send", "receive")]
+        # Without this a second server could share the port and take half of the calls.
+        options.append(("grpc.so_reuseport", 0))
+        server = grpc.server(futures.ThreadPoolExecutor(threads, thread_name_prefix="serve"), options=options)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(calls), server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(calls.models), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        return server
 
-def _answered(handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any, grpc.ServicerContext], Any]:
-    """The handler as gRPC calls it: a refusal becomes its status; what was not foreseen is logged as INTERNAL."""
-
-    @functools.wraps(handler)
-    def answer(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+    def _bound(self) -> int:
         try:
-            return handler(self, request)
-        except Refusal as refusal:
-            status, sentence = refusal.status, refusal.sentence
-        except Exception:
-            _LOG.exception("%s failed", handler.__name__)
-            status, sentence = grpc.StatusCode.INTERNAL, f"{handler.__name__} failed; the server's log says why"
-        context.abort(status, sentence[:_MAX_SENTENCE])
-
-    return answer
-
-
-def _unimplemented(name: str) -> Callable[[Any, Any, grpc.ServicerContext], Any]:
-    def refuse(self: Any, request: Any) -> Any:
-        raise Refusal(grpc.StatusCode.UNIMPLEMENTED, f"there is no {name} here; tensorflow_model_server has it")
-
-    refuse.__name__ = name
-    return _answered(refuse)
-
-
-class _OneModel:
-    """What both services share: the one model and how a request names it."""
-
-    def __init__(self, model_name: str, model_versions: versions.ModelVersions) -> None:
-        self._model_name = model_name
-        self._versions = model_versions
-
-    def _check_name(self, spec: model_pb2.ModelSpec) -> None:
-        if not spec.name:
-            raise invalid(f"the request names no model; this server has {self._model_name!r}")
-        if spec.name != self._model_name:
-            sentence = f"there is no model {spec.name!r}; this server has {self._model_name!r}"
-            raise Refusal(grpc.StatusCode.NOT_FOUND, sentence)
-        if spec.HasField("version_label"):
-            raise invalid(f"there is no version label {spec.version_label!r}; leave it out for the newest version")
-
-    def _live(self, spec: model_pb2.ModelSpec) -> versions.ServedVersion:
-        """The version that `spec` asks for, which must be the live one."""
-        self._check_name(spec)
-        live = self._versions.live
-        if spec.HasField("version") and spec.version.value != live.number:
-            sentence = f"version {spec.version.value} of {spec.name!r} is not served; version {live.number} is"
-            raise Refusal(grpc.StatusCode.NOT_FOUND, sentence)
-        return live
-
-
-class _PredictionService(_OneModel, prediction_service_pb2_grpc.PredictionServiceServicer):
-    @_answered
-    def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        return self._live(request.model_spec).predict(request)
-
-    @_answered
-    def GetModelMetadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        live = self._live(request.model_spec)
-        if list(request.metadata_field) != ["signature_def"]:
-            raise invalid(f"metadata_field is {list(request.metadata_field)} but must be ['signature_def']")
-        response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
-        response.model_spec.version.value = live.number
-        response.metadata["signature_def"].Pack(live.signature_defs)
-        return response
-
-    Classify = _unimplemented("Classify")
-    Regress = _unimplemented("Regress")
-    MultiInference = _unimplemented("MultiInference")
-
-
-class _ModelService(_OneModel, model_service_pb2_grpc.ModelServiceServicer):
-    @_answered
-    def GetModelStatus(
-        self, request: get_model_status_pb2.GetModelStatusRequest
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        self._check_name(request.model_spec)
-        statuses = self._versions.statuses()
-        if request.model_spec.HasField("version"):
-            wanted = request.model_spec.version.value
-            statuses = [status for status in statuses if status.version == wanted]
-            if not statuses:
-                raise Refusal(grpc.StatusCode.NOT_FOUND, f"version {wanted} of {self._model_name!r} was never seen")
-        return get_model_status_pb2.GetModelStatusResponse(model_version_status=statuses)
-
-    HandleReloadConfigRequest = _unimplemented("HandleReloadConfigRequest")
+            if self._tls is None:
+                bound = self._server.add_insecure_port(self.address)
+            else:
+                bound = self._server.add_secure_port(self.address, self._tls.grpc_credentials())
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise ConfigError(f"cannot listen on {self.address}; it may be in use: choose another host or port")
+        return bound

@@ -1,94 +1,176 @@
-"""Ranking requests as the tensors of a signature: one padded rectangle per input.
+"""Ranking requests as the tensors of a signature, one padded rectangle per input.
 
-A batch of B requests fills each rank-1 input with [B] and each rank-2 input with [B, rows], as many rows as the longest
-request has: history padded on the left, candidates and profile on the right, with "" or 0. What the signature takes and
-the request lacks reads as "" or 0, item counts as their mean; optional columns that the signature does not take are
-refused by name.
+A batch of B requests fills each rank-1 input with [B] and each rank-2 input with [B, rows]: candidates and profile as
+many rows as the longest request has, padded on the right, history a fixed number, padded on the left, with "" or 0.
+What the signature takes and the request lacks reads as "" or 0, item counts as their mean; optional columns that the
+signature does not take are refused by name. Nothing here needs TensorFlow: a proto may be TensorFlow's own message or
+one of `serving.wire`.
 """
 
+import functools
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import operator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+import numpy.typing as npt
 
 from hrlrec_tf import features
 from hrlrec_tf.features import CANDIDATE, HISTORY, Kind
 from serving import messages
-from serving.messages import RankRequest, RequestError, Value
+from serving.messages import Candidate, RankRequest, RequestError
+from serving.wire import NUMPY_TYPES, DataType
 
 _PYTHON_TYPES: dict[Kind, set[type]] = {Kind.STRING: {str}, Kind.INT: {int}, Kind.FLOAT: {float, int}}
+_ITEM_FIELDS = frozenset(messages.ROW_KINDS) | {"tags"}
 
 
-def to_tensors(
-    requests: Sequence[RankRequest], inputs: Mapping[str, meta_graph_pb2.TensorInfo]
-) -> dict[str, tensor_pb2.TensorProto]:
-    """The inputs of one Predict call, by name.
+class Input(NamedTuple):
+    """An input of a signature: TensorFlow's number of its dtype, its rank, and what that makes its values."""
+
+    dtype: int
+    rank: int
+    kind: Kind
+
+
+def inputs_of(infos: Mapping[str, Any]) -> dict[str, Input]:
+    """The inputs that a signature def states (name -> TensorInfo), or that a call has (name -> tensor proto)."""
+    return {
+        name: Input(info.dtype, len(info.tensor_shape.dim), _kind(info.dtype)) for name, info in sorted(infos.items())
+    }
+
+
+def fill(
+    protos: Any,
+    requests: Sequence[RankRequest],
+    inputs: Mapping[str, Input],
+    *,
+    history_length: int | None = None,
+    numbers: Sequence[int] | None = None,
+    known: Collection[str] = (),
+) -> None:
+    """Writes the inputs of one Predict call.
 
     Args:
+      protos: the call's `inputs`, a map of tensor protos.
       requests: B requests, one or more.
-      inputs: the signature's inputs, as its signature def states them.
+      inputs: the signature's, by name.
+      history_length: history rows of every request, the newest ones; None sends what the longest has.
+      numbers: what errors call the requests; their places by default.
+      known: further names of inputs that optional columns may have; such columns are left out.
 
     Raises:
       RequestError: a field is unknown to the signature or has the wrong type; the message names request and field.
     """
-    _refuse_unknown(requests, inputs)
-    return {name: _tensor(requests, name, info) for name, info in inputs.items()}
+    numbers = range(len(requests)) if numbers is None else numbers
+    _refuse_unknown(requests, numbers, inputs, known)
+    parts = [_Parts(request, history_length) for request in requests]
+    for name, (dtype, rank, kind) in inputs.items():
+        shape = [len(parts)]
+        if rank == 1:
+            column = _column([part.cells(name, kind)[0] for part in parts], kind, name)
+        else:
+            column, width = _rectangle([part.cells(name, kind) for part in parts], name, kind, numbers, history_length)
+            shape.append(width)
+        proto = protos[name]
+        proto.dtype = dtype
+        for size in shape:
+            proto.tensor_shape.dim.add(size=size)
+        if kind is Kind.STRING:
+            proto.string_val.extend(column)
+        else:
+            proto.tensor_content = _numbers(column, dtype, name).tobytes()
 
 
-def _tensor(requests: Sequence[RankRequest], name: str, info: meta_graph_pb2.TensorInfo) -> tensor_pb2.TensorProto:
-    dtype = tf.dtypes.as_dtype(info.dtype)
-    kind = Kind.STRING if dtype == tf.string else Kind.INT if dtype.is_integer else Kind.FLOAT
-    cells = [_cells(request, name, kind) for request in requests]
-    if len(info.tensor_shape.dim) == 1:
-        array = np.array(_column([cell for row in cells for cell in row], kind, name), dtype=dtype.as_numpy_dtype)
-    else:
-        array = np.full([len(cells), max(map(len, cells))], _absent(kind), dtype=dtype.as_numpy_dtype)
-        for request, row in enumerate(cells):
-            if row:
-                start = array.shape[1] - len(row) if name.startswith(HISTORY) else 0
-                array[request, start : start + len(row)] = _column(row, kind, f"request {request}, {name}")
-    return tf.make_tensor_proto(array, dtype=dtype, shape=array.shape)
+def to_tensors(requests: Sequence[RankRequest], inputs: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    """The inputs of one Predict call as TensorFlow's own tensor protos, by name.
+
+    Args:
+      requests, options: as `fill`'s; errors are as well.
+      inputs: the signature's, as its signature def states them: name -> TensorInfo.
+    """
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    fill(request.inputs, requests, inputs_of(inputs), **options)
+    return dict(request.inputs)
 
 
-def _cells(request: RankRequest, name: str, kind: Kind) -> list[Any]:
-    """A request's values of one input: one, or one per row."""
-    if name in features.PROFILE:
-        return _profile_cells(request.profile, name)
-    if name.startswith(HISTORY):
-        return [_cell(row, name.removeprefix(HISTORY), kind) for row in request.history]
-    if name.startswith(CANDIDATE):
-        return [_cell(row, name.removeprefix(CANDIDATE), kind) for row in request.candidates]
-    return [_cell(request, name, kind)]
+def numeric_columns(inputs: Mapping[str, Input]) -> set[str]:
+    """The optional columns that a signature takes as measured quantities; it takes others as names."""
+    numeric = {name.removeprefix(CANDIDATE) for name, taken in inputs.items() if taken.kind is Kind.FLOAT}
+    return set(features.optional_columns(numeric))
 
 
-def _cell(owner: messages.Candidate | RankRequest, name: str, kind: Kind) -> Any:
-    if name == "tags" and isinstance(owner, messages.Candidate):
-        return _joined(owner.tags)
-    if name not in type(owner).__dataclass_fields__:
-        value = owner.features.get(name, math.nan if name in features.ITEM_COUNTS else kind.absent)
+class _Parts:
+    """The cells of one request, input by input."""
+
+    def __init__(self, request: RankRequest, history_length: int | None) -> None:
+        self._request = request
+        self._candidates = request.candidates
+        self._history = request.history if history_length is None else request.history[-history_length:]
+        self._levels = {"channel": _most_seen(request.profile.channels), "tag": _most_seen(request.profile.tags)}
+
+    def cells(self, name: str, kind: Kind) -> list[Any]:
+        """Values of one input: one, or one per row."""
+        if name in features.PROFILE:
+            level, _, count = name.removeprefix("profile_").partition("_")
+            return [getattr(counts, count) if count else key for key, counts in self._levels[level]]
+        if name.startswith(HISTORY):
+            return _row_cells(self._history, name.removeprefix(HISTORY), kind)
+        if name.startswith(CANDIDATE):
+            return _row_cells(self._candidates, name.removeprefix(CANDIDATE), kind)
+        if name in messages.REQUEST_KINDS:
+            return [getattr(self._request, name)]
+        return _feature_cells([self._request], name, kind)
+
+
+def _most_seen(counts: Mapping[str, messages.Counts]) -> list[tuple[str, messages.Counts]]:
+    """Most impressions first, then by name: the sessions' own order."""
+    return sorted(counts.items(), key=lambda entry: (-entry[1].impressions, entry[0]))
+
+
+def _row_cells(rows: Sequence[Candidate], name: str, kind: Kind) -> list[Any]:
+    if name == "tags":
+        return [_joined(tuple(row.tags)) for row in rows]
+    if name in _ITEM_FIELDS:
+        return list(map(operator.attrgetter(name), rows))
+    return _feature_cells(rows, name, kind)
+
+
+def _feature_cells(owners: Sequence[Candidate | RankRequest], name: str, kind: Kind) -> list[Any]:
+    absent = math.nan if name in features.ITEM_COUNTS else kind.absent
+    cells = [owner.features.get(name, absent) for owner in owners]
+    if kind is Kind.STRING and int in set(map(type, cells)):
         # Integer columns of a log are categorical: sessions hold them as strings.
-        return str(value) if kind is Kind.STRING and type(value) is int else value
-    return getattr(owner, name)
+        return [str(cell) if type(cell) is int else cell for cell in cells]
+    return cells
 
 
-def _joined(tags: Sequence[str]) -> str:
-    """Tags of one row as the sessions have them: each once, none empty."""
+@functools.lru_cache(maxsize=1 << 16)
+def _joined(tags: tuple[str, ...]) -> str:
+    """Tags of one row as the sessions have them: each once, none empty. Items come again, call after call."""
     for tag in tags:
         if not isinstance(tag, str) or features.TAG_SEPARATOR in tag:
             raise RequestError(f"tag {tag!r} must be a string without {features.TAG_SEPARATOR!r}, which joins tags")
     return features.TAG_SEPARATOR.join(dict.fromkeys(tag for tag in tags if tag))
 
 
-def _profile_cells(profile: messages.Profile, name: str) -> list[Any]:
-    """Names or counts of one level, most impressions first, then by name: the sessions' own order."""
-    level, _, count = name.removeprefix("profile_").partition("_")
-    counts = {"channel": profile.channels, "tag": profile.tags}[level]
-    ordered = sorted(counts.items(), key=lambda entry: (-entry[1].impressions, entry[0]))
-    return [getattr(entry, count) if count else key for key, entry in ordered]
+def _rectangle(
+    rows: Sequence[list[Any]], name: str, kind: Kind, numbers: Sequence[int], history_length: int | None
+) -> tuple[list[Any], int]:
+    """Cells of all requests, padded to one width, and the width."""
+    is_history = name.startswith(HISTORY)
+    # At least 1: TensorFlow Serving refuses a batch in which an empty tensor meets others.
+    width = history_length if is_history and history_length is not None else max(1, *map(len, rows))
+    absent: Any = b"" if kind is Kind.STRING else kind.absent
+    padded: list[list[Any]] = []
+    for number, cells in zip(numbers, rows, strict=True):
+        column, padding = _column(cells, kind, f"request {number}, {name}"), [absent] * (width - len(cells))
+        padded += [padding, column] if is_history else [column, padding]
+    return list(itertools.chain.from_iterable(padded)), width
 
 
 def _column(cells: list[Any], kind: Kind, where: str) -> list[Any]:
@@ -98,30 +180,38 @@ def _column(cells: list[Any], kind: Kind, where: str) -> list[Any]:
     if kind is not Kind.STRING:
         return cells
     try:
-        return [cell.encode("utf-8") for cell in cells]
+        return list(map(str.encode, cells))
     except UnicodeEncodeError as error:
         raise RequestError(f"{where} holds {error.object!r}, which is no valid Unicode text") from error
 
 
-def _absent(kind: Kind) -> Value | bytes:
-    return b"" if kind is Kind.STRING else kind.absent
+def _numbers(column: list[Any], dtype: int, name: str) -> npt.NDArray[Any]:
+    try:
+        return np.array(column, NUMPY_TYPES[dtype])
+    except OverflowError as error:
+        raise RequestError(f"{name} holds a number beyond {np.dtype(NUMPY_TYPES[dtype]).name}; correct it") from error
 
 
-def _refuse_unknown(requests: Sequence[RankRequest], inputs: Mapping[str, Any]) -> None:
-    for index, request in enumerate(requests):
+def _kind(dtype: int) -> Kind:
+    if dtype == DataType.STRING:
+        return Kind.STRING
+    return Kind.INT if dtype in (DataType.INT32, DataType.INT64) else Kind.FLOAT
+
+
+def _refuse_unknown(
+    requests: Sequence[RankRequest], numbers: Sequence[int], inputs: Collection[str], known: Collection[str]
+) -> None:
+    for number, request in zip(numbers, requests, strict=True):
         for where, prefix, owners in _owners(request):
-            given = {name for owner in owners for name in owner.features}
+            given = set().union(*map(operator.attrgetter("features"), owners))
             for name in sorted(given):
-                if prefix + name not in inputs:
-                    taken = [known.removeprefix(prefix) for known in inputs if known.startswith(prefix)]
-                    raise messages.unknown_field(name, f"request {index}, {where}", _optional(taken))
+                if prefix + name not in inputs and prefix + name not in known:
+                    taken = [name.removeprefix(prefix) for name in {*inputs, *known} if name.startswith(prefix)]
+                    where = f"request {number}, {where}"
+                    raise messages.unknown_field(name, where, features.optional_columns(taken))
 
 
-def _owners(request: RankRequest) -> Iterator[tuple[str, str, Sequence[messages.Candidate | RankRequest]]]:
+def _owners(request: RankRequest) -> Iterator[tuple[str, str, Sequence[Candidate | RankRequest]]]:
     yield "request", "", [request]
     yield "candidates", CANDIDATE, request.candidates
     yield "history", HISTORY, request.history
-
-
-def _optional(names: Sequence[str]) -> list[str]:
-    return features.optional_columns(names)

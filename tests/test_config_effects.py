@@ -10,14 +10,16 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from hrlrec_tf import training
+from hrlrec_tf import training, warm_start
 from hrlrec_tf.agents.builder import build_agent, build_network, compose_agent
 from hrlrec_tf.agents.experience import RewardModel
 from hrlrec_tf.agents.health import HealthMonitor
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
 from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.config import Config
+from hrlrec_tf.data import schema
 from hrlrec_tf.data.input import SessionDataset
+from hrlrec_tf.features import FeatureSpec
 from hrlrec_tf.ranking import Ranker
 
 # Of each field another value than the tiny default, and what it changes is looked for below.
@@ -68,6 +70,7 @@ OTHER = {
     "training.patience": 2,
     "training.checkpoint_batches": 2,
     "training.keep": "target",
+    "training.vanished": "drop",
     "training.seed": 1,
 }
 
@@ -94,6 +97,7 @@ OBSERVERS = {
     "training.patience": "epochs",
     "training.checkpoint_batches": "checkpoints",
     "training.keep": "kept",
+    "training.vanished": "joined",
 }
 
 
@@ -124,6 +128,17 @@ def kept(config: Config) -> dict:
     run = training._Run.__new__(training._Run)
     run.config, run.agent = config, types.SimpleNamespace(model=0, target=1, train_step_counter=1000)
     return {"network": run.kept}
+
+
+def joined(config: Config) -> dict:
+    """Whether a warm start is told to keep what the new sessions lack."""
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warm_start.model_folder, "check_warm_start", lambda *_: "")
+        patch.setattr(warm_start.vocabulary_join, "join", lambda *arguments: told.append(arguments[-1]))
+        vanished = config.training.vanished
+        with warm_start.joined_transform("model", "hrl-rec", schema.to_schema(FeatureSpec()), "", vanished):
+            return {"keep": told[0]}
 
 
 def checkpoints(config: Config) -> dict:
@@ -192,7 +207,7 @@ def observe(reader, prepared):
         observation = next(iter(run._experience(0))).observation
         return {name: observation[name] for name in ("timestamp", "user_id")}
 
-    each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints, kept)
+    each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints, kept, joined)
     observers = {each.__name__: each for each in each_of}
     return functools.cache(lambda observer, settings: observers[observer](Config.from_json(settings)))
 

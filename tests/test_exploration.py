@@ -1,18 +1,23 @@
 """Exploration against counted draws and an oracle that walks every path."""
 
+import collections
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import stats
 
 from hrlrec_tf.candidates import kinds
-from hrlrec_tf.exploration import Policy, epsilon_greedy
+from hrlrec_tf.exploration import Choice, Policy, choose, draw, propensities
 
 DRAWS = 20_000
 CHANNELS = np.array(["news", "news", "video", "article", "video", "radio"])
 AVAILABLE = np.array([True, True, True, False, True, True])  # nothing is left of article
 BEST = {"news": 1, "video": 2, "article": 3, "radio": 5}  # the policy's item of each channel
 GREEDY = 2
+
+
+Explored = collections.namedtuple("Explored", "index explored propensity_channel propensity_item")
 
 
 def explore(epsilon, share: float, available=AVAILABLE, channels=CHANNELS, greedy: int = GREEDY, best=BEST):
@@ -23,7 +28,11 @@ def explore(epsilon, share: float, available=AVAILABLE, channels=CHANNELS, greed
     best_of = tf.constant([best[name] for name in channels], tf.int32)
     policy = Policy(tf.fill([count], greedy), lambda index: tf.gather(best_of, index))
     mask = tf.constant(np.tile(available, (count, 1)))
-    return epsilon_greedy(policy, kinds(names), mask, tf.constant(epsilon), share)
+    epsilon, kind = tf.constant(epsilon), kinds(names)
+    (draws,) = draw(epsilon, tf.shape(mask)[1], 1, share)
+    choice = choose(policy, kind, mask, draws, share)
+    one = Choice(*(values[:, tf.newaxis] for values in choice))
+    return Explored(*choice[:2], *(p[:, 0] for p in propensities(one, kind, mask[:, tf.newaxis], epsilon, share)))
 
 
 def probabilities(epsilon: float, share: float, available, channels, greedy: int, best) -> np.ndarray:
@@ -98,7 +107,8 @@ def test_the_policy_is_not_asked_where_nothing_is_drawn():
 
     channels, available = tf.constant([[0, 1]]), tf.constant([[True, True]])
     for epsilon, share in ((0.0, 0.5), (1.0, 0.0)):
-        epsilon_greedy(Policy(tf.constant([0]), refuse), channels, available, tf.constant([epsilon]), share)
+        (draws,) = draw(tf.constant([epsilon]), 2, 1, share)
+        choose(Policy(tf.constant([0]), refuse), channels, available, draws, share)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])

@@ -11,7 +11,7 @@ import tiny
 from scipy import stats
 from tensorflow_serving.apis import prediction_log_pb2
 
-from hrlrec_tf import export, training, verbs, warmup
+from hrlrec_tf import export, serving_request, training, verbs, warmup
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.features import Kind
 
@@ -175,9 +175,9 @@ def test_exploration_of_channels_is_in_the_graph(model_dir):
     """Its share comes with the model; epsilon stays the only input. Four candidates: two of news, one of each other."""
     network, reader, _ = training.load(str(model_dir))
     network.config = dataclasses.replace(network.config, channel_exploration=0.5)
-    rank = export._trace(export.ServingModule(network, reader).rank, export.input_specs(SPEC))
+    rank = export._trace(export.ServingModule(network, reader).rank, serving_request.input_specs(SPEC))
     draws, four = 4000, request(CANDIDATES[:4], epsilon=np.full(1, 0.8))
-    dtypes = {name: spec.dtype for name, spec in export.input_specs(SPEC).items()}
+    dtypes = {name: spec.dtype for name, spec in serving_request.input_specs(SPEC).items()}
     tf.random.set_seed(4)
     ranked = rank(**{name: tf.constant(np.repeat(four[name], draws, axis=0), dtypes[name]) for name in dtypes})
     first, counts = np.unique(ranked["item_id"].numpy()[:, 0], return_counts=True)
@@ -234,6 +234,46 @@ def test_a_batch_equals_single_calls(model):
                     np.testing.assert_allclose(mine, other, atol=1e-5, err_msg=name)
     padded = call(model, stack(*users), "score")["click_probability"]
     assert padded[1, 2:].max() == 0
+
+
+def padded_by_repetition(inputs: dict[str, np.ndarray], more: int) -> dict[str, np.ndarray]:
+    """As TensorFlow Serving's `pad_variable_length_inputs` pads one request: on the right, with the first element."""
+    longer = dict(inputs)
+    for name, values in inputs.items():
+        if name.startswith(("candidate_", "profile_")):
+            longer[name] = np.concatenate([values, np.repeat(values[:, :1], more, axis=1)], axis=1)
+    return longer
+
+
+@pytest.mark.parametrize("history", [0, 3])
+def test_padding_on_the_right_by_repetition_changes_nothing(model, history):
+    inputs = request(CANDIDATES[:6], history)
+    padded = padded_by_repetition(inputs, 5)
+    ranked = call(model, inputs)
+    for name, values in call(model, padded).items():
+        compare = np.testing.assert_array_equal if values.dtype == object else np.testing.assert_allclose
+        compare(values, ranked[name], **({} if values.dtype == object else {"atol": 1e-6}))
+    scores, longer = (call(model, each, "score")["click_probability"] for each in (inputs, padded))
+    np.testing.assert_allclose(longer[:, :6], scores, atol=1e-6)
+    np.testing.assert_allclose(longer[:, 6:], np.repeat(scores[:, :1], 5, axis=1), atol=1e-6)
+
+
+def test_a_repeated_candidate_counts_once_among_the_drawn(model):
+    tf.random.set_seed(2)
+    draws = 2000
+    padded = padded_by_repetition(request(CANDIDATES[:5], epsilon=np.ones(1)), 10)
+    ranked = call(model, {name: np.repeat(values, draws, axis=0) for name, values in padded.items()})
+    propensity = ranked["propensity_channel"] * ranked["propensity_item"]
+    np.testing.assert_allclose(propensity, np.tile(1 / np.arange(5, 5 - T, -1), (draws, 1)), rtol=1e-5)
+    np.testing.assert_allclose((ranked["item_id"][:, 0] == CANDIDATES[0][0].encode()).mean(), 0.2, atol=0.05)
+
+
+def test_a_repeated_profile_entry_counts_once(model):
+    inputs = request()
+    doubled = {**inputs, "profile_tag": np.array([["tags1", "tags1"]], object)}
+    single = {name: v[:, :1] if name.startswith("profile_tag") else v for name, v in doubled.items()}
+    for name, values in call(model, single, "score").items():
+        np.testing.assert_allclose(call(model, doubled, "score")[name], values, atol=1e-6)
 
 
 def test_odd_numbers_are_answered(model):
@@ -298,7 +338,7 @@ class TestWarmup:
         requests = []
         for record in tf.data.TFRecordDataset(str(exported / warmup.FILE_NAME)):
             requests.append(prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request)
-        assert [each.model_spec.signature_name for each in requests] == ["rank", "score"]
+        assert [each.model_spec.signature_name for each in requests] == ["rank", "score"] * len(warmup.COUNTS)
         for each in requests:
             inputs = {name: tf.make_ndarray(proto) for name, proto in each.inputs.items()}
             outputs = call(model, inputs, each.model_spec.signature_name)
@@ -341,5 +381,5 @@ class TestFolders:
 
 
 def test_split_tags():
-    tags = export.split_tags(tf.constant([["a|b|c", "", "a"]]), 2)
+    tags = serving_request.split_tags(tf.constant([["a|b|c", "", "a"]]), 2)
     assert tags.numpy().tolist() == [[[b"a", b"b"], [b"", b""], [b"a", b""]]]

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tiny
 
 from hrlrec_tf.agents.builder import build_network
-from hrlrec_tf.candidates import Candidates, Request, as_of_counts
+from hrlrec_tf.candidates import Candidates, Request, Seen
 from hrlrec_tf.config import preset
 from hrlrec_tf.evaluation import off_policy
 from hrlrec_tf.features import COUNTS
@@ -115,17 +115,12 @@ LISTS = [
 def test_as_of_counts_are_those_of_training(reader):
     built = [session(number, names) for number, names in enumerate(LISTS)]
     request, candidates = split(reader, built)
+    seen = Seen.of_request(request)
     for t in range(T):
-        before = tf.range(T) < t
-        found = as_of_counts(
-            request,
-            candidates.channel[:, t],
-            candidates.tags[:, t],
-            tf.where(before, candidates.channel, ""),
-            tf.where(before[:, None], candidates.tags, ""),
-        )
+        found = seen.counts(candidates.channel[:, t], candidates.tags[:, t])
         for name in COUNTS:
             np.testing.assert_array_equal(found[name], [s[name][t] for s in built], f"{name} at {t}")
+        seen = seen.add(candidates.channel[:, t], candidates.tags[:, t])
 
 
 def test_carried_states_are_those_of_training(network, reader):
@@ -134,15 +129,15 @@ def test_carried_states_are_those_of_training(network, reader):
     embedded = embed(network.embedding, tiny.read(reader, *built))
     request, candidates = split(reader, built)
     ranker = Ranker(network)
-    encoded = ranker._encode(request, candidates)
-    prefix = ranker._start(request, encoded, candidates)
+    encoded = ranker.encode(ranker.read(request), candidates)
+    prefix = ranker.start(encoded)
     for t in range(T):
         for name, level in network.levels.items():
             logged = level.states(embedded, network.embedding)[:, t]
             channel = candidates.rows["channel"][:, t] if name == "item" else None
-            carried = ranker._state(level, tf.constant(t + 1), request, encoded, prefix, channel)
+            carried = ranker.state(level, t, encoded, prefix, channel)
             np.testing.assert_allclose(carried, logged, atol=2e-5, err_msg=f"{name} {t}")
-        prefix = ranker._advance(tf.constant(t + 1), request, candidates, encoded, prefix, tf.fill([len(LISTS)], t))
+        prefix = ranker.advance(t, encoded, prefix, tf.fill([len(LISTS)], t))
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,15 @@
 import dataclasses
 import json
 
+from hrlrec_tf.data.sessions import LOCAL_RUNNER
 from tfx_pipeline import digest
 from tfx_pipeline.data_faults import DataLimits
 from tfx_pipeline.model_gates import ModelLimits
 from tfx_pipeline.window import Window
+
+# Beam's default runner may try to download another one. The image is for workers in containers, of which there are none
+# here; naming it keeps TFX from building a wheel of itself for them, once per component.
+IN_PROCESS = (f"--runner={LOCAL_RUNNER}", "--sdk_container_image=none")
 
 
 @dataclasses.dataclass(frozen=True)

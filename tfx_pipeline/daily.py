@@ -88,11 +88,12 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
             f"clicks on {days.date} may still come in (--maturity-hours {args.maturity_hours:g}); the newest day that "
             f"can be judged is {newest}"
         )
+    days.dataset(dataset)  # a setting that contradicts it is told now
     daily = _daily(args, days)
     model = preset(args.preset).override(args.set)
     model.override(daily.warm)  # told before hours of work, not after
     thresholds = _limits(args.limits)["thresholds"]
-    return local_config(days.dataset(dataset), args.workdir, model, thresholds=thresholds, daily=daily)
+    return local_config(dataset, args.workdir, model, thresholds=thresholds, daily=daily)
 
 
 def _daily(args: argparse.Namespace, days: Any) -> "Daily":

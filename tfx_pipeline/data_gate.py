@@ -18,6 +18,7 @@ from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.data.prepare import read_summary
 from tfx_pipeline import data_faults, reports
 from tfx_pipeline.data_faults import DataLimits
+from tfx_pipeline.window import Window
 
 KNOWN = ("item_id", "channel", "tags")
 _BATCH = 1024
@@ -31,7 +32,8 @@ def DataGate(
     schema: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Schema],
     transform_graph: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.TransformGraph],
     report: tfx.dsl.components.OutputArtifact[reports.GateReport],
-    dates: tfx.dsl.components.Parameter[str],
+    date: tfx.dsl.components.Parameter[str],
+    days: tfx.dsl.components.Parameter[str],
     limits: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Stops the run when the newest day cannot be believed.
@@ -42,13 +44,13 @@ def DataGate(
       schema: of the sessions.
       transform_graph: with the vocabularies of the training days.
       report: receives what was handled, and the figures.
-      dates: the window's days as a JSON array, the newest last.
+      date, days: the window; see `Window.of`.
       limits: `DataLimits` as JSON.
 
     Raises:
       GateError: there is a fault; the message names all.
     """
-    window, accepted = json.loads(dates), parsing.build(DataLimits, json.loads(limits), "")
+    window, accepted = Window.of(date, days).dates, parsing.build(DataLimits, json.loads(limits), "")
     summary = read_summary(examples.uri)
     faults = data_faults.faults(summary, window, accepted)
     reports.stop(faults, f"the log of {window[-1]} is not to be believed; nothing was trained")
@@ -59,8 +61,8 @@ def DataGate(
     train, newest = (stats_artifact_utils.load_statistics(statistics, split).proto() for split in ("train", "eval"))
     faults += drifts(declared, train, newest, accepted)
     reports.stop(faults, f"the log of {window[-1]} is not to be believed; nothing was trained")
-    days = {date: summary["days"][date] for date in window}
-    reports.write(report.uri, data_faults.notes(summary, window), {"days": days, "known_shares": shares})
+    counted = {each: summary["days"][each] for each in window}
+    reports.write(report.uri, data_faults.notes(summary, window), {"days": counted, "known_shares": shares})
 
 
 def known_shares(reader: SessionReader, files: Mapping[str, Sequence[str]]) -> dict[str, tuple[float, float]]:

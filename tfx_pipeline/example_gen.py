@@ -12,6 +12,7 @@ from tfx import types
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor, executor_spec
+from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, component_spec
 from tfx.utils import io_utils
@@ -20,6 +21,7 @@ from hrlrec_tf.data import parsing
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.prepare import prepare
+from tfx_pipeline.window import Window
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -36,10 +38,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: nothing; the log is a path.
           output_dict: `examples`, one artifact.
-          exec_properties: `dataset`, a `DatasetConfig` as JSON.
+          exec_properties: `dataset`, a `DatasetConfig` as JSON, and `log`, its place; `date` and `days`, the window of
+            a daily run, "" for one that stands alone.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        dataset = parsing.build(DatasetConfig, json.loads(exec_properties["dataset"]), "")
+        settings = {**json.loads(exec_properties["dataset"]), "log": exec_properties["log"]}
+        dataset = parsing.build(DatasetConfig, settings, "")
+        if exec_properties["date"]:
+            dataset = Window.of(exec_properties["date"], exec_properties["days"]).dataset(dataset)
         with _folder_beside(examples.uri) as folder:
             prepare(dataset, folder, self._beam_pipeline_args, show_progress=sys.stderr.isatty())
             for name in os.listdir(folder):
@@ -55,7 +61,12 @@ class SessionExampleGenSpec(component_spec.ComponentSpec):
 
     INPUTS: dict[str, Any] = {}
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Examples)}
-    PARAMETERS = {"dataset": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "dataset": component_spec.ExecutionParameter(type=str),
+        "log": component_spec.ExecutionParameter(type=str),
+        "date": component_spec.ExecutionParameter(type=str),
+        "days": component_spec.ExecutionParameter(type=str),
+    }
 
 
 class SessionExampleGen(tfx.types.BaseBeamComponent):
@@ -68,10 +79,18 @@ class SessionExampleGen(tfx.types.BaseBeamComponent):
     SPEC_CLASS = SessionExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, dataset: str) -> None:
-        """Args: `DatasetConfig` as JSON, the log's place included."""
+    def __init__(self, dataset: str, window: Window | None = None) -> None:
+        """Makes the component.
+
+        Args:
+          dataset: `DatasetConfig` as JSON; its log becomes a property of its own, which a run may set.
+          window: of a daily run; its date becomes a property of its own, too.
+        """
+        settings = json.loads(dataset)
+        properties = {"log": settings.pop("log"), "dataset": json.dumps(settings, sort_keys=True)}
+        properties |= {"date": window.date, "days": window.days} if window else {"date": "", "days": ""}
         examples = types.Channel(type=tfx.types.standard_artifacts.Examples)
-        super().__init__(SessionExampleGenSpec(dataset=dataset, examples=examples))
+        super().__init__(SessionExampleGenSpec(examples=examples, **properties))
 
 
 @contextlib.contextmanager
@@ -82,6 +101,8 @@ def _folder_beside(uri: str) -> Iterator[str]:
 
 
 def _move(source: str, target: str) -> None:
+    if fileio.exists(target):  # left by an attempt that failed; a retry is given the same place
+        fileio.rmtree(target) if fileio.isdir(target) else fileio.remove(target)
     if _is_local(target):
         os.rename(source, target)
     elif os.path.isdir(source):

@@ -1,6 +1,6 @@
-"""Compiles the pipeline for Kubeflow Pipelines v2: YAML, pipeline specification 2.1.
+"""Compiles the pipeline for Kubeflow Pipelines v2: YAML, pipeline specification 2.1, and platform specification.
 
-Paths are those that the containers see; the image carries these packages and their dependencies.
+Paths are those that the containers see; the image carries these packages and their dependencies. See docs/kubeflow.md.
 
 Example: python -m tfx_pipeline.kubeflow_runner --output pipeline.yaml --pipeline-root gs://bucket/root --image NAME
 """
@@ -18,31 +18,45 @@ from tfx import v1 as tfx
 
 from hrlrec_tf.config import preset
 from hrlrec_tf.data import config as datasets
-from hrlrec_tf.errors import HrlrecError
-from tfx_pipeline import digest
-from tfx_pipeline.configs import Digests, PipelineConfig, Thresholds
+from hrlrec_tf.data import parsing
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.errors import ConfigError, HrlrecError
+from tfx_pipeline import digest, kubeflow_entrypoint, kubeflow_settings, kubeflow_spec
+from tfx_pipeline.configs import IN_PROCESS, Digests, PipelineConfig, Thresholds
+from tfx_pipeline.example_gen import SessionExampleGen
+from tfx_pipeline.kubeflow_settings import KubeflowSettings
 from tfx_pipeline.pipeline import create_pipeline
 
+# The container's command; TFX's own entry point does not run on open-source Kubeflow Pipelines.
+COMMAND = ("python", "-m", kubeflow_entrypoint.__name__)
 
-def compile_pipeline(config: PipelineConfig, output: str | os.PathLike[str], image: str) -> None:
+
+def compile_pipeline(
+    pipeline: tfx.dsl.Pipeline, output: str | os.PathLike[str], image: str, settings: KubeflowSettings
+) -> None:
     """Writes the pipeline as YAML: first under a temporary name, then renamed.
 
     Args:
-      config: the pipeline, with paths as the containers see them.
+      pipeline: any TFX pipeline without Resolver and file-based ExampleGen, with paths as the containers see them.
       output: file to write.
       image: container image of every component.
+      settings: what Kubeflow is told about the tasks beyond what TFX compiles.
+
+    Raises:
+      ConfigError: a setting does not fit the pipeline.
+      CompileError: the pipeline cannot run on open-source Kubeflow Pipelines.
     """
+    runner_config = tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
+        default_image=image, default_commands=list(COMMAND), use_pipeline_spec_2_1=True
+    )
+    runner = tfx.orchestration.experimental.KubeflowV2DagRunner(config=runner_config)
+    compiled = runner.run(pipeline, write_out=False)["pipelineSpec"]
+    text = kubeflow_spec.to_yaml(*kubeflow_spec.complete(compiled, settings))
     output = pathlib.Path(output).resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
-    runner_config = tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
-        default_image=image, use_pipeline_spec_2_1=True
-    )
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
         written = pathlib.Path(scratch) / "pipeline.yaml"
-        runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
-            config=runner_config, output_dir=scratch, output_filename=written.name
-        )
-        runner.run(create_pipeline(config))
+        written.write_text(text, "utf-8")
         written.replace(output)
 
 
@@ -64,16 +78,32 @@ def kubeflow_config(args: argparse.Namespace, beam_args: Sequence[str]) -> Pipel
         model=preset(args.preset).override(args.set).to_json(),
         serving=args.serving or f"{root}/serving",
         digests=Digests(digest.of_source(), content, digest.of_log(str(dataset.log))),
-        thresholds=Thresholds(args.min_auc),
-        beam_args=tuple(beam_args),
+        thresholds=Thresholds(args.min_auc, tuple(args.calibration)),
+        beam_args=tuple(beam_args) or IN_PROCESS,
     )
+
+
+def check_masking_key(dataset: DatasetConfig, settings: KubeflowSettings) -> None:
+    """Raises `ConfigError` when the log is masked and no secret brings the key to the task that reads it."""
+    if dataset.masking is None:
+        return
+    variable = dataset.masking.key_env
+    reader = SessionExampleGen.__name__
+    if not any(variable in secret.env for secret in settings.secrets_of(reader)):
+        raise ConfigError(
+            f"the log is masked with the key in {variable}, which no secret of the settings brings to {reader}; add it "
+            f"under secrets, for instance {{secret: hrlrec-masking, env: {{{variable}: key}}, tasks: [{reader}]}}"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; exit code 0 when the file was written, else 1."""
     args = _parser().parse_args(argv)
     try:
-        compile_pipeline(kubeflow_config(args, args.beam_args), args.output, args.image)
+        settings = kubeflow_settings.load(args.settings)
+        config = kubeflow_config(args, args.beam_args)
+        check_masking_key(parsing.build(DatasetConfig, json.loads(config.dataset), ""), settings)
+        compile_pipeline(create_pipeline(config), args.output, args.image, settings)
     except HrlrecError as error:
         print(f"kubeflow_runner: {error}", file=sys.stderr)
         return 1
@@ -89,6 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="FILE", required=True, help="YAML file to write")
     parser.add_argument("--pipeline-root", metavar="URI", default="/mnt/hrlrec", help="artifacts (default %(default)s)")
     parser.add_argument("--image", metavar="NAME", default="hrlrec:latest", help="image (default %(default)s)")
+    parser.add_argument(
+        "--settings",
+        metavar="YAML",
+        default=kubeflow_settings.DEFAULTS,
+        help="resources, retries, caching, secrets and parameters of the tasks (default tfx_pipeline/kubeflow.yaml)",
+    )
     parser.add_argument("--log", metavar="URI", help="the impression log (default ROOT/log)")
     parser.add_argument("--config", metavar="YAML", help="dataset.yaml, where the log's columns have other names")
     parser.add_argument("--schema", metavar="URI", help="curated schema (default ROOT/schema.pbtxt)")
@@ -96,6 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", default="best", help="settings of the model: paper or best (default %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the model")
     parser.add_argument("--min-auc", type=float, default=Thresholds.auc, metavar="X", help="default %(default)s")
+    parser.add_argument(
+        "--calibration",
+        type=float,
+        nargs=2,
+        default=Thresholds.calibration,
+        metavar=("LOW", "HIGH"),
+        help="accepted range",
+    )
     parser.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARG", help="Beam pipeline arguments")
     return parser
 

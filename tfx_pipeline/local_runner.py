@@ -16,16 +16,12 @@ from hrlrec_tf.data import config as datasets
 from hrlrec_tf.data import masking, reading, schema
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.prepare import check_outside
-from hrlrec_tf.data.sessions import LOCAL_RUNNER, feature_spec
-from hrlrec_tf.errors import HrlrecError
+from hrlrec_tf.data.sessions import feature_spec
+from hrlrec_tf.errors import ConfigError, HrlrecError
 from tfx_pipeline import dag, digest, evaluator
-from tfx_pipeline.configs import Daily, Digests, PipelineConfig, Thresholds
+from tfx_pipeline.configs import IN_PROCESS, Daily, Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
 from tfx_pipeline.pipeline import create_pipeline
-
-# Beam's default runner may try to download another one. The image is for workers in containers, of which there are none
-# here; naming it keeps TFX from building a wheel of itself for them, once per component.
-_IN_PROCESS = (f"--runner={LOCAL_RUNNER}", "--sdk_container_image=none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +70,20 @@ def local_config(
     Raises:
       LogError: there is no readable log.
       DataError: the schema cannot be read.
+      ConfigError: the schema and the log's configuration have different rules of ids.
     """
     folder = pathlib.Path(workdir).resolve()
     check_outside(dataset, str(folder), "--workdir")
     folder.mkdir(parents=True, exist_ok=True)
     log = reading.open_log(dataset, progress=False)
     curated = pathlib.Path(schema_file).resolve() if schema_file else folder / "schema.pbtxt"
+    spec = feature_spec(dataset, log.layout)
     if schema_file is None and not curated.exists():
-        schema.write(schema.to_schema(feature_spec(dataset, log.layout)), curated)
-    schema.from_schema(schema.read(curated))
+        schema.write(schema.to_schema(spec), curated)
+    if schema.from_schema(schema.read(curated)).ids != spec.ids:
+        raise ConfigError(
+            f"{curated} has other rules of `ids` than dataset.yaml; give both the same, or remove the file"
+        )
     return PipelineConfig(
         root=str(folder / "pipeline"),
         dataset=json.dumps(dataclasses.asdict(dataset), sort_keys=True),
@@ -95,7 +96,7 @@ def local_config(
             digest.of_text(digest.of_log(*_paths(dataset)), _masking_state(dataset)),
         ),
         thresholds=thresholds or Thresholds(),
-        beam_args=tuple(beam_args) or _IN_PROCESS,
+        beam_args=tuple(beam_args) or IN_PROCESS,
         daily=daily,
     )
 

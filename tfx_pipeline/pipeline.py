@@ -101,7 +101,7 @@ class _Data:
 
 
 def _data_components(config: PipelineConfig) -> _Data:
-    example_gen = SessionExampleGen(dataset=config.dataset)
+    example_gen = SessionExampleGen(config.dataset, config.daily.window if config.daily else None)
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(examples=examples)
     schema_gen = tfx.components.ImportSchemaGen(schema_file=config.schema)
@@ -117,6 +117,7 @@ def _data_components(config: PipelineConfig) -> _Data:
         examples=examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
+        custom_config={"ids": json.loads(config.dataset).get("ids", {})},
         splits_config=tfx.proto.SplitsConfig(analyze=["train"]),
         materialize=False,  # training reads sessions and applies the graph itself, as serving does
         disable_analyzer_cache=True,
@@ -143,7 +144,8 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
         statistics=data.statistics_gen.outputs["statistics"],
         schema=data.schema,
         transform_graph=data.transform.outputs["transform_graph"],
-        dates=json.dumps(daily.window.dates),
+        date=daily.window.date,
+        days=daily.window.days,
         limits=_json(daily.data),
     )
     settings = {"config": config.model, "warm": list(daily.warm)}
@@ -175,12 +177,10 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
         stability_report=stability.outputs["report"],
         registry=daily.registry,
         serving=config.serving,
+        date=daily.window.date,
+        days=daily.window.days,
         lineage=json.dumps(
-            {
-                "window": {**dataclasses.asdict(daily.window), "dates": daily.window.dates},
-                "dataset": json.loads(config.dataset),
-                "digests": dataclasses.asdict(config.digests),
-            }
+            {"dataset": json.loads(config.dataset), "digests": dataclasses.asdict(config.digests)}, sort_keys=True
         ),
         keep=daily.keep,
     )

@@ -7,6 +7,7 @@ from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
 from tfx_pipeline import blessed, card, evaluator, reports
+from tfx_pipeline.window import Window
 
 
 @tfx.dsl.components.component
@@ -21,6 +22,8 @@ def RecordBlessed(
     stability_report: tfx.dsl.components.InputArtifact[reports.GateReport],
     registry: tfx.dsl.components.Parameter[str],
     serving: tfx.dsl.components.Parameter[str],
+    date: tfx.dsl.components.Parameter[str],
+    days: tfx.dsl.components.Parameter[str],
     lineage: tfx.dsl.components.Parameter[str],
     keep: tfx.dsl.components.Parameter[int],
 ) -> None:
@@ -33,17 +36,18 @@ def RecordBlessed(
       model: the export. model_run: the model folder. base: of `LastBlessed`. evaluation: of the Evaluator.
       data_report, quality_report, stability_report: of the gates.
       registry: folder or URI of the records. serving: of the pushed versions.
-      lineage: JSON object: the window, and what the run was made of.
+      date, days: the window; see `Window.of`.
+      lineage: JSON object: what the run was made of.
       keep: how many versions stay.
     """
     if not pushed.get_int_custom_property("pushed"):
         return
     version = int(pushed.get_string_custom_property("pushed_version"))
-    made_of = json.loads(lineage)
+    window = Window.of(date, days)
     settings, training = (_json(f"{model_run.uri}/{name}") for name in ("config.json", "result.json"))
     written = card.build(
         version=version,
-        window=made_of.pop("window"),
+        window={"date": date, **json.loads(days), "dates": window.dates},
         gates={
             "data": reports.read(data_report.uri),
             "quality": reports.read(quality_report.uri),
@@ -52,7 +56,11 @@ def RecordBlessed(
         metrics=evaluator.read_metrics(evaluation.uri),
         training=training,
         config=settings["config"],
-        lineage={**made_of, "base_version": base.get_int_custom_property("version") or None, "model": model.uri},
+        lineage={
+            **json.loads(lineage),
+            "base_version": base.get_int_custom_property("version") or None,
+            "model": model.uri,
+        },
     )
     blessed.record(
         registry,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import json
 
 from hrlrec_tf.data.config import DATE, DatasetConfig, Day, Split
 from hrlrec_tf.errors import ConfigError
@@ -37,6 +38,18 @@ class Window:
             raise ConfigError(f"history_days must not be negative: got {self.history_days}")
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share must lie between 0 and 1: got {self.validation_share}")
+
+    @classmethod
+    def of(cls, date: str, days: str) -> "Window":
+        """The window of a date that a run is told, and of `days`, as the property of that name has it."""
+        return cls(date, **json.loads(days))
+
+    @property
+    def days(self) -> str:
+        """All but the date, as JSON: a pipeline is compiled with it, its runs are told the date."""
+        settings = dataclasses.asdict(self)
+        del settings["date"]
+        return json.dumps(settings, sort_keys=True)
 
     @property
     def newest(self) -> datetime.date:

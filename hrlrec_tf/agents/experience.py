@@ -81,25 +81,26 @@ class RewardModel:
     Args:
       config: combination, weights and biases of eq. 7.
       channels: names of the known channels, in the order of their ids from 1.
+      unknown: number of ids that other channels share.
 
     Raises:
       ConfigError: weights are given for a channel the data does not have.
     """
 
-    def __init__(self, config: RewardConfig, channels: Sequence[str]) -> None:
-        unknown = sorted(set(config.channel_weights) - set(channels))
-        if unknown:
+    def __init__(self, config: RewardConfig, channels: Sequence[str], unknown: int = 1) -> None:
+        strange = sorted(set(config.channel_weights) - set(channels))
+        if strange:
             raise ConfigError(
-                f"rewards.channel_weights names {unknown[0]!r}, which no training row has; "
+                f"rewards.channel_weights names {strange[0]!r}, which no training row has; "
                 f"channels: {', '.join(channels)}"
             )
         self._config = config
         rows = [
             config.weights,
             *(config.channel_weights.get(name, config.weights) for name in channels),
-            config.weights,
+            *[config.weights] * unknown,
         ]
-        self._weights = tf.constant(rows, tf.float32)  # row 0 is padding, the last row is out of vocabulary
+        self._weights = tf.constant(rows, tf.float32)  # row 0 is padding, the last rows are out of vocabulary
 
     def experience(self, batch: Batch) -> ListExperience:
         """Splits a session batch into observation and feedback, and computes the rewards."""

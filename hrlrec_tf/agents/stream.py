@@ -24,7 +24,8 @@ class ExperienceStream:
     def __init__(self, config: Config, reader: SessionReader, files: Sequence[str], **sizes: int) -> None:
         self._config, self._reader = config, reader
         self._sessions = SessionDataset(reader, files, **sizes)
-        self._rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
+        unknown = reader.spec.id_rule("channel").unknown
+        self._rewards = RewardModel(config.rewards, reader.vocabulary("channel"), unknown)
 
     def count(self) -> int:
         """Number of lists."""
@@ -43,5 +44,5 @@ class ExperienceStream:
         seed = training.seed * 100_003 + number
         sessions = self._sessions.batches(batch_size or training.batch_size, seed, skip, share)
         if training.hidden_ids:
-            sessions = hide_in_batches(sessions, self._reader.sizes, training.hidden_ids, seed, skip)
+            sessions = hide_in_batches(sessions, self._reader.spec, self._reader.sizes, training.hidden_ids, seed, skip)
         return sessions.map(self._rewards.experience, num_parallel_calls=tf.data.AUTOTUNE)

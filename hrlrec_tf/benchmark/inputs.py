@@ -27,7 +27,7 @@ class Inputs:
     def __init__(self, workload: Workload, folder: str) -> None:
         sessions = pathlib.Path(folder)
         if not (sessions / "schema.pbtxt").exists():
-            _write(workload, sessions)
+            write_sessions(workload, sessions)
         log = schema.read(sessions / "schema.pbtxt")
         if not (sessions / "transform").exists():
             transform.fit(str(sessions / "train" / "*"), log, str(sessions / "transform"))
@@ -47,7 +47,7 @@ class Inputs:
         return [{clock: seconds / count for clock, seconds in epoch.items()} for epoch in times]
 
 
-def _write(workload: Workload, folder: pathlib.Path) -> None:
+def write_sessions(workload: Workload, folder: pathlib.Path) -> None:
     """Random sessions, as `hrlrec prepare` leaves them, to train on."""
     lists = dataclasses.replace(workload, batch=_BATCHES * workload.batch)
     (folder / "train").mkdir(parents=True, exist_ok=True)

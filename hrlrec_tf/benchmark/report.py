@@ -8,7 +8,7 @@ from hrlrec_tf.benchmark import worker
 from hrlrec_tf.experiments import charts
 from hrlrec_tf.experiments.drawing import Ink, Series
 
-_COLOURS = "color: #222; background: #fff; --grid: #ccc; --first: #0a6ebd"
+_COLOURS = "color: #222; background: #fff; --grid: #ccc; --first: #0a6ebd; --second: #b3541e"
 _FIELDS = {"batch": "lists in a batch", "rows": "behaviours of a state"}
 _NAMES = {
     worker.PLAIN: "plain Keras",
@@ -27,16 +27,16 @@ def as_text(result: Mapping[str, Any]) -> str:
         f"({result['speedup_with_equal_threads_and_memory']:.2f} with equal threads and memory)",
         f"{100 * result['matmul_share']:.1f} % of the {result['matmul_gflops']:.0f} GFLOP/s of a large float32 product",
         "",
-        *_table(["a step of", "ms", "CPU ms"], [[_NAMES[kind], wall[kind], cpu[kind]] for kind in wall]),
+        *table(["a step of", "ms", "CPU ms"], [[_NAMES[kind], wall[kind], cpu[kind]] for kind in wall]),
         "",
-        *_table(
+        *table(
             ["part of the package's step, timed alone", "ms", "CPU ms"],
             [[part["part"], part["wall_ms"], part["cpu_ms"]] for part in result["parts"]],
         ),
     ]
     for field, what in _FIELDS.items():
         rows = [[str(at[field]), at["wall_ms"], at["cpu_ms"]] for at in result[f"{field}_curve"]]
-        lines += ["", *_table([what, "ms", "CPU ms"], rows)]
+        lines += ["", *table([what, "ms", "CPU ms"], rows)]
     return "\n".join(
         [
             *lines,
@@ -50,7 +50,6 @@ def as_text(result: Mapping[str, Any]) -> str:
 def write_charts(folder: str, result: Mapping[str, Any]) -> list[str]:
     """Writes each curve as an SVG file; returns their names."""
     written = []
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     for field, what in _FIELDS.items():
         points = result[f"{field}_curve"]
         svg = charts.line_chart(
@@ -60,15 +59,22 @@ def write_charts(folder: str, result: Mapping[str, Any]) -> list[str]:
             [Series("ms per step", [point["wall_ms"] for point in points], Ink.FIRST)],
             f"{what} (vertically: ms per step)",
         )
-        file = pathlib.Path(folder) / f"step-by-{field}.svg"
-        partial = file.with_name(f".{file.name}.partial")
-        partial.write_text(svg.replace("<svg ", f'<svg style="{_COLOURS}" ', 1), encoding="utf-8")
-        partial.replace(file)
-        written.append(str(file))
+        written.append(write_picture(folder, f"step-by-{field}", svg))
     return written
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str | float]]) -> list[str]:
+def write_picture(folder: str, name: str, svg: str) -> str:
+    """Writes a chart to `folder`/`name`.svg, with colours of its own; returns the file's name."""
+    file = pathlib.Path(folder) / f"{name}.svg"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(svg.replace("<svg ", f'<svg style="{_COLOURS}" ', 1), encoding="utf-8")
+    partial.replace(file)
+    return str(file)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str | float]]) -> list[str]:
+    """Lines of a table: the first column on the left, numbers on the right with one decimal."""
     width = max(len(str(row[0])) for row in [heads, *rows])
     cells = [[f"{value:,.1f}" if isinstance(value, float) else value for value in row] for row in [heads, *rows]]
     return ["  ".join([str(first).ljust(width), *(str(value).rjust(9) for value in rest)]) for first, *rest in cells]

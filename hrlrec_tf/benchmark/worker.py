@@ -1,7 +1,6 @@
 """One contestant in a process of its own: `python -m hrlrec_tf.benchmark.worker KIND FOLDER`.
 
-Reads one question per line of standard input, a JSON object, and answers each with one line of standard output: how
-long it took. It ends with its input. Kinds:
+It answers how long what it was asked to do took. Kinds:
 
 * `plain`: the training step with stock Keras layers, TensorFlow as it starts by default;
 * `plain-tuned`: the same with this package's threads and memory (`hrlrec_tf.runtime`);
@@ -11,13 +10,11 @@ long it took. It ends with its input. Kinds:
 """
 
 import dataclasses
-import json
-import os
-import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 from hrlrec_tf import runtime
+from hrlrec_tf.benchmark.processes import answer
 from hrlrec_tf.benchmark.timing import Times, measure
 from hrlrec_tf.benchmark.workload import QUICK, Workload
 
@@ -93,21 +90,5 @@ def questions(kind: str, folder: str, quick: bool) -> dict[str, Callable[..., An
     return {"run": contestant.run, **({"parts": contestant.parts} if kind == PACKAGE else {})}
 
 
-def serve(answers: TextIO, known: dict[str, Callable[..., Any]]) -> None:
-    """Answers questions until there are no more."""
-    for line in sys.stdin:
-        question = json.loads(line)
-        print(json.dumps(known[question.pop("do")](**question)), file=answers, flush=True)
-
-
-def main() -> None:
-    """Runs the contestant that the command line names."""
-    # Whatever libraries print must not stand among the answers.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    kind, folder, *flags = sys.argv[1:]
-    serve(answers, questions(kind, folder, "--quick" in flags))
-
-
 if __name__ == "__main__":
-    main()
+    answer(questions)

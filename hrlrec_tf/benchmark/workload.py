@@ -13,6 +13,7 @@ from hrlrec_tf.features import FeatureSpec, Kind
 CHANNELS = tuple(f"channel{number}" for number in range(1, 5))  # of the paper
 _PROFILE_TAGS = 20  # of a user
 _TAGS = 2  # of an item, of the `max_tags` that a row can carry
+_TAG_IDS, _COLUMN_IDS = 200, 100
 _DAY_MS = 86_400_000
 _NOW = 1_700_000_000_000
 
@@ -26,6 +27,7 @@ class Workload:
       rows: S, behaviours that a state sees: history and placed rows.
       list_length: T, positions of a list.
       ids: users, and as many items.
+      columns: optional categorical columns, found by prefix as those of a log.
       settings: further settings on top of the preset `paper`.
     """
 
@@ -33,12 +35,17 @@ class Workload:
     rows: int = 50
     list_length: int = 10
     ids: int = 20_000
+    columns: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
     @property
     def spec(self) -> FeatureSpec:
         """The sessions' features."""
-        return FeatureSpec(list_length=self.list_length, history_length=self.rows - self.list_length + 1)
+        return FeatureSpec(
+            list_length=self.list_length,
+            history_length=self.rows - self.list_length + 1,
+            optional=dict.fromkeys(self.columns, Kind.STRING),
+        )
 
     @property
     def config(self) -> Config:
@@ -48,7 +55,8 @@ class Workload:
     @property
     def sizes(self) -> dict[str, int]:
         """Vocabulary name -> number of ids."""
-        return {"user_id": self.ids, "item_id": self.ids, "channel": len(CHANNELS) + 2, "tags": 200}
+        sizes = {"user_id": self.ids, "item_id": self.ids, "channel": len(CHANNELS) + 2, "tags": _TAG_IDS}
+        return sizes | dict.fromkeys(self.columns, _COLUMN_IDS)
 
 
 # So small that a whole benchmark takes seconds: to see that it runs.

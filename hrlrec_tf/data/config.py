@@ -16,7 +16,7 @@ import yaml
 from hrlrec_tf import features
 from hrlrec_tf.data import parsing
 from hrlrec_tf.errors import ConfigError
-from hrlrec_tf.features import Kind
+from hrlrec_tf.features import IdRule, Kind
 
 FILE_NAME = "dataset.yaml"
 DATE = "{date}"
@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
 }
 REQUIRED = ("user_id", "timestamp", "item_id", "channel", "clicks")
 LIST_COLUMNS = ("request_id", "position")
+VOCABULARIES = ("user_id", "item_id", "channel", "tags")  # and every optional column of text
 TYPES = {"string": Kind.STRING, "int": Kind.STRING, "float": Kind.FLOAT}
 
 
@@ -219,6 +220,8 @@ class Bots:
 class Masking:
     """Keyed hashing (HMAC-SHA256, in hex) of identifying columns.
 
+    With `user_id` request ids that name their user are hashed too.
+
     Attributes:
       columns: standard names of string columns.
       key_env: environment variable, on every worker, that holds the key.
@@ -226,6 +229,26 @@ class Masking:
 
     columns: tuple[str, ...]
     key_env: str = "HRLREC_MASK_KEY"
+
+
+@dataclasses.dataclass(frozen=True)
+class KAnonymity:
+    """A cut on rare values of user features: fewer than `k` users share them, so they may tell who somebody is.
+
+    Attributes:
+      columns: names of categorical `user_*` columns.
+      k: users who must hold a value before the evaluation split for it to stay; others read as `features.RARE`.
+    """
+
+    columns: tuple[str, ...]
+    k: int = 20
+
+    def __post_init__(self) -> None:
+        for name in self.columns:
+            if not (name.startswith(features.USER_PREFIX) and features.optional_columns([name])):
+                raise ConfigError(f"columns: {name} is no feature of users; name user_* columns other than user_id")
+        if self.k < 2:
+            raise ConfigError(f"k must be at least 2: got {self.k}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,6 +282,8 @@ class DatasetConfig:
         logs that deliver an event at least once hold them.
       bots: rejects rows of users who see more in a day than a person does.
       log_version: of the meaning of the columns; this release reads version 1.
+      k_anonymity: the cut on rare values of user features.
+      ids: how strings become ids, by `user_id`, `item_id`, `channel`, `tags` or an optional column of text.
     """
 
     log: str | None = None
@@ -284,6 +309,8 @@ class DatasetConfig:
     deduplicate: bool = False
     bots: Bots | None = None
     log_version: int = LOG_VERSION
+    k_anonymity: KAnonymity | None = None
+    ids: Mapping[str, IdRule] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.columns:
@@ -310,6 +337,7 @@ class DatasetConfig:
                 "it, or install the release that reads the log's version"
             )
         self._check_masking()
+        self._check_ids()
 
     def _check_masking(self) -> None:
         masked = self.masking.columns if self.masking else ()
@@ -321,6 +349,23 @@ class DatasetConfig:
             if self.source(name) in sources:
                 raise ConfigError(
                     f"masking.columns: {name} would show what is masked in {sources[self.source(name)]}; mask both"
+                )
+
+    def _check_ids(self) -> None:
+        for name, rule in self.ids.items():
+            if name not in VOCABULARIES and not features.optional_columns([name]):
+                raise ConfigError(
+                    f"ids.{name} is no feature of text; known: {', '.join(VOCABULARIES)}, and optional columns"
+                )
+            if name == "channel" and rule.kind == "hashed":
+                raise ConfigError(
+                    "ids.channel cannot be hashed, for rewards and reports name channels; give it oov_buckets"
+                )
+        for name in self.k_anonymity.columns if self.k_anonymity else ():
+            if self.ids.get(name, IdRule()).unknown > 1 or self.ids.get(name, IdRule()).kind == "hashed":
+                raise ConfigError(
+                    f"ids.{name} and k_anonymity contradict each other: rare values must share one id in training as "
+                    f"in serving; give {name} a vocabulary with oov_buckets: 1, or take it out of k_anonymity"
                 )
 
     @property

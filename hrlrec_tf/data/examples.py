@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hrlrec_tf import features
 from hrlrec_tf.data import asof, columns, example_bytes
-from hrlrec_tf.data.asof import Ints, PairCounts
+from hrlrec_tf.data.asof import Ints, PairCounts, Ranges
 from hrlrec_tf.data.lists import Codes, Lists, encode
 from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.features import FeatureSpec, Kind
@@ -28,15 +29,21 @@ class _Column:
 
     Attributes:
       values: [rows + 1, ...] numbers, or codes of `words`.
-      words: encoded strings, "" last; None for numbers.
+      words: strings, "" last; None for numbers.
+      encoded: the same, encoded for examples.
     """
 
     values: npt.NDArray[np.generic]
     words: pa.Array | None = None
+    encoded: pa.Array | None = None
 
-    def take(self, rows: Ints) -> pa.Array:
-        taken = self.values[rows].reshape(-1)
-        return pa.array(taken) if self.words is None else self.words.take(pa.array(taken))
+    def take(self, rows: Ints, for_example: bool = True) -> pa.Array:
+        taken = pa.array(self.values[rows].reshape(-1))
+        words = self.vocabulary(for_example)
+        return taken if words is None else words.take(taken)
+
+    def vocabulary(self, for_example: bool) -> pa.Array | None:
+        return self.encoded if for_example else self.words
 
 
 def split_of(timestamp: Ints, cuts: Cuts) -> Ints:
@@ -57,7 +64,7 @@ class SessionEncoder:
     """
 
     def __init__(self, spec: FeatureSpec, table: pa.Table, lists: Lists, cuts: Cuts, delay_ms: int) -> None:
-        self._spec, self._table, self._lists = spec, table, lists
+        self._spec, self._table, self._lists, self._delay_ms = spec, table, lists, delay_ms
         self._timestamp = self._integers("timestamp")
         self._users, self._channels = encode(table["user_id"]), encode(table["channel"])
         self._number = np.repeat(np.arange(len(lists.times)), lists.sizes)  # list of each displayed row
@@ -86,6 +93,32 @@ class SessionEncoder:
             for start in range(0, len(part), _CHUNK_LISTS):
                 yield example_bytes.serialize(self._features(part[start : start + _CHUNK_LISTS], split))
 
+    def known(self, users: pa.Array, times: Ints) -> dict[str, pa.Array]:
+        """What sessions of some users at some times hold of what came before.
+
+        Args:
+          users: strings [queries], users of the table.
+          times: int64 [queries], ms UTC.
+
+        Returns:
+          The features `history_*` and `profile_*`: list arrays [queries].
+        """
+        codes = columns.flat(pc.index_in(users, value_set=self._users.words)).to_numpy().astype(np.int64)
+        before = asof.rows_before(self._users.codes, self._timestamp, codes, times - self._delay_ms)
+        return self._known(codes, before, for_example=False)
+
+    def _known(self, user: Ints, before: Ranges, for_example: bool = True) -> dict[str, pa.Array]:
+        history = asof.history(before, self._spec.history_length)
+        arrays = {
+            name: _uniform_lists(
+                self._columns[name.removeprefix(features.HISTORY)].take(history, for_example), len(user)
+            )
+            for name in self._spec.history_rows
+        }
+        for of, column, counts in (("channel", "channel", self._channel_counts), ("tag", "tags", self._tag_counts)):
+            arrays |= _profile(of, counts, self._columns[column].vocabulary(for_example), user, before.end)
+        return arrays
+
     def _integers(self, name: str) -> Ints:
         return columns.flat(self._table[name]).to_numpy()
 
@@ -112,7 +145,7 @@ class SessionEncoder:
         place = np.arange(len(self._tag_rows)) - np.searchsorted(self._tag_rows, self._tag_rows)
         codes = np.full((rows + 1, self._spec.max_tags), len(self._tags.words))
         codes[self._tag_rows, place] = self._tags.codes
-        return _Column(codes, _words(self._tags).words)
+        return dataclasses.replace(_words(self._tags), values=codes)
 
     def _counts(self) -> dict[str, _Column]:
         """As-of counts and new tags of each row, as it stood in its list."""
@@ -149,8 +182,7 @@ class SessionEncoder:
         place = starts[:, None] + np.arange(spec.list_length)
         inside = np.arange(spec.list_length) < sizes[:, None]
         displayed = np.where(inside, lists.rows[np.minimum(place, len(lists.rows) - 1)], -1)
-        first = asof.Ranges(self._before.first[chosen], self._before.end[chosen])
-        history = asof.history(first, spec.history_length)
+        before = Ranges(self._before.first[chosen], self._before.end[chosen])
         flat: dict[str, pa.Array] = {}
         for name in spec.request:
             flat[name] = self._columns[name].take(displayed[:, :1]) if name in self._columns else pa.nulls(0)
@@ -161,29 +193,24 @@ class SessionEncoder:
                 flat[name] = pa.array((inside & self.rows_in(split)[displayed]).astype(np.float32).reshape(-1))
             else:
                 flat[name] = self._columns[name].take(displayed)
-        for name in spec.history_rows:
-            flat[name] = self._columns[name.removeprefix(features.HISTORY)].take(history)
         arrays = {name: _uniform_lists(values, len(chosen)) for name, values in flat.items()}
-        arrays |= self._profile("channel", self._channel_counts, self._columns["channel"].words, chosen)
-        arrays |= self._profile("tag", self._tag_counts, self._columns["tags"].words, chosen)
-        return arrays
+        return arrays | self._known(self._list_user[chosen], before)
 
-    def _profile(self, of: str, counts: PairCounts, words: pa.Array, chosen: Ints) -> dict[str, pa.Array]:
-        query, value, impressions, clicks = counts.profile(
-            self._list_user[chosen], self._before.end[chosen], PROFILE_LIMIT
-        )
-        offsets = pa.array(np.searchsorted(query, np.arange(len(chosen) + 1)).astype(np.int32))
-        flat = {
-            f"profile_{of}": words.take(pa.array(value)),
-            f"profile_{of}_impressions": pa.array(impressions),
-            f"profile_{of}_clicks": pa.array(clicks),
-        }
-        return {name: pa.ListArray.from_arrays(offsets, values) for name, values in flat.items()}
+
+def _profile(of: str, counts: PairCounts, words: pa.Array, user: Ints, end: Ints) -> dict[str, pa.Array]:
+    query, value, impressions, clicks = counts.profile(user, end, PROFILE_LIMIT)
+    offsets = pa.array(np.searchsorted(query, np.arange(len(user) + 1)).astype(np.int32))
+    flat = {
+        f"profile_{of}": words.take(pa.array(value)),
+        f"profile_{of}_impressions": pa.array(impressions),
+        f"profile_{of}_clicks": pa.array(clicks),
+    }
+    return {name: pa.ListArray.from_arrays(offsets, values) for name, values in flat.items()}
 
 
 def _words(column: Codes) -> _Column:
     words = pa.concat_arrays([column.words, pa.array([""])])
-    return _Column(np.append(column.codes, len(column.words)), example_bytes.text_values(words))
+    return _Column(np.append(column.codes, len(column.words)), words, example_bytes.text_values(words))
 
 
 def _entries_of(rows: Ints, entry_rows: Ints) -> tuple[Ints, Ints]:

@@ -13,7 +13,7 @@ from tensorflow_transform.tf_metadata import schema_utils
 
 from hrlrec_tf.data.schema import from_schema
 from hrlrec_tf.data.transform import item_impressions, vocabulary_sizes
-from hrlrec_tf.errors import DataError
+from hrlrec_tf.errors import ConfigError, DataError
 from hrlrec_tf.features import FeatureSpec
 
 Batch = dict[str, tf.Tensor]
@@ -54,14 +54,24 @@ class SessionReader:
         """`sizes` where only items that the training lists show this often have an id of their own.
 
         Ids follow how often an item was shown, so those of the others are the largest.
+
+        Raises:
+          ConfigError: item ids are hashed, or unknown items have several.
         """
         if not min_item_impressions:
             return dict(self.sizes)
+        if self.spec.id_rule("item_id").unknown > 1 or self.spec.id_rule("item_id").kind == "hashed":
+            raise ConfigError(
+                f"network.min_item_impressions is {min_item_impressions}, which needs a vocabulary of items with one "
+                "id for all others; set it to 0 and give `ids: {item_id: ...}` of dataset.yaml a min_count instead"
+            )
         known = int((item_impressions(self._transform) >= min_item_impressions).sum())
         return {**self.sizes, "item_id": known + 2}
 
     def vocabulary(self, name: str) -> list[str]:
-        """Known values of a vocabulary, in the order of their ids from 1."""
+        """Known values of a vocabulary, in the order of their ids from 1; none where ids are hashed."""
+        if self.spec.id_rule(name).kind == "hashed":
+            return []
         return [value.decode("utf-8") for value in self._transform.vocabulary_by_name(name)]
 
     def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor | tf.SparseTensor]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from hrlrec_tf.data import buckets, columns, formats, item_counts, reading, timecut
+from hrlrec_tf.data import buckets, columns, formats, item_counts, k_anonymity, reading, timecut
 from hrlrec_tf.data.buckets import Partitioned, PartitionWriter
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.item_counts import ItemCounts
@@ -52,6 +52,7 @@ class UnitResult:
       passed: where the rows that passed lie; None if there are none.
       times: of the rows that passed.
       items: what was counted of items, if the log's configuration asks for it.
+      holders: where `k_anonymity.holders` of the rows that passed lie, if the log's configuration asks for them.
       tags_dropped: tags beyond K of the rows that passed.
       fault: why the unit could not be read; the rest is void then.
     """
@@ -61,6 +62,7 @@ class UnitResult:
     passed: Partitioned | None = None
     times: Histogram | None = None
     items: ItemCounts | None = None
+    holders: Partitioned | None = None
     tags_dropped: int = 0
     fault: str | None = None
 
@@ -109,7 +111,9 @@ class ReadUnit(beam.DoFn):
         rejected = RejectedWriter(FileSystems.join(job.out, "rejected", f"rows-{name}.jsonl.gz"))
         rows = PartitionWriter(FileSystems.join(job.work, "units", f"{name}.rows"), "user_id", job.bits)
         pairs = PartitionWriter(FileSystems.join(job.work, "units", f"{name}.pairs"), "request_id", job.bits)
-        with rows, pairs, contextlib.closing(rejected):
+        holders = PartitionWriter(FileSystems.join(job.work, "units", f"{name}.holders"), k_anonymity.KEY, job.bits)
+        rule = job.dataset.k_anonymity
+        with rows, pairs, holders, contextlib.closing(rejected):
             for batch in formats.read(unit.file, self._sources, unit.row_groups):
                 checked = self._validator(batch)
                 read += len(batch.rows) + len(batch.broken)
@@ -120,10 +124,13 @@ class ReadUnit(beam.DoFn):
                 items += self._count_items(checked.rows)
                 number = pa.array(np.full(len(checked.rows), unit.number, np.int32))
                 rows.write(checked.rows.append_column("source_file", number))
+                if rule is not None:
+                    holders.write(k_anonymity.holders(checked.rows, rule))
                 if "request_id" in checked.rows.column_names:
                     pairs.write(_distinct_pairs(checked.rows))
         counted = item_counts.total(items) if items else None
-        result = UnitResult(read, reasons, rows.written, timecut.total(times), counted, dropped)
+        held = holders.written if rule is not None else None
+        result = UnitResult(read, reasons, rows.written, timecut.total(times), counted, held, dropped)
         return result, pairs.written
 
     def _count_items(self, rows: pa.Table) -> list[ItemCounts]:

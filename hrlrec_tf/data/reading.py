@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from hrlrec_tf import features
 from hrlrec_tf.data import columns, config, formats
-from hrlrec_tf.data.config import KINDS, LIST_COLUMNS, REQUIRED, DatasetConfig
+from hrlrec_tf.data.config import KINDS, LIST_COLUMNS, REQUIRED, DatasetConfig, Join
 from hrlrec_tf.data.files import COMPRESSIONS, LogFile
 from hrlrec_tf.data.validation import Layout
 from hrlrec_tf.errors import LogError
@@ -100,12 +100,8 @@ def read_joins(dataset: DatasetConfig) -> dict[str, pa.Table]:
     """
     tables = {}
     for join in dataset.joins:
-        path = FileSystems.join(_folder(dataset), join.file)
-        by_name = dataclasses.replace(dataset, format=None, separator=join.separator)
-        file = _log_file(by_name, path) or _log_file(dataset, path)
-        if file is None:
-            raise LogError(f"{path}: neither Parquet, CSV nor JSONL by its name; state `format:`")
-        names = list(formats.describe(file)[0])
+        file = join_file(dataset, join)
+        names, path = list(formats.describe(file)[0]), file.path
         if join.key not in names:
             raise LogError(f"{path}: has no column {join.key} to join on; its columns: {', '.join(names)}")
         batches = list(formats.read(file, names))
@@ -119,6 +115,20 @@ def read_joins(dataset: DatasetConfig) -> dict[str, pa.Table]:
         table = table.set_column(table.column_names.index(join.key), join.key, keys)
         tables[join.key] = table.filter(pa.array(first))
     return tables
+
+
+def join_file(dataset: DatasetConfig, join: Join) -> LogFile:
+    """How to read a side table.
+
+    Raises:
+      LogError: its name does not tell.
+    """
+    path = FileSystems.join(_folder(dataset), join.file)
+    by_name = dataclasses.replace(dataset, format=None, separator=join.separator)
+    file = _log_file(by_name, path) or _log_file(dataset, path)
+    if file is None:
+        raise LogError(f"{path}: neither Parquet, CSV nor JSONL by its name; state `format:`")
+    return file
 
 
 def _folder(dataset: DatasetConfig) -> str:

@@ -95,6 +95,17 @@ class Catalogue:
         chosen = {record["item_id"]: _without_absent(_split_tags(record)) for record in records}
         return list((chosen | {row["item_id"]: dict(row) for row in displayed}).values())
 
+    def latest(self) -> pd.DataFrame:
+        """Each item as it was displayed last, tags joined, by item id; item counts are those of the whole log."""
+        item = self.rows["item"].to_numpy()
+        last = np.zeros(self.items, np.int64)
+        last[item] = np.arange(len(item))
+        found = self.rows.iloc[last].drop(columns=["timestamp", "item", "clicks"]).reset_index(drop=True)
+        if self.item_counts is not None:
+            after = int(self.rows["timestamp"].iloc[-1] + self.item_counts["refresh_seconds"] * 1000)
+            found = found.assign(**pd.DataFrame(self._counts_at(after, last)))
+        return found
+
     def _counts_at(self, timestamp: int, rows: np.ndarray) -> list[dict[str, float]]:
         """Item counts of the items of some rows, as `prepare` would give them to a list of that time."""
         rule, item = self.item_counts or {}, self.rows["item"].to_numpy()[rows].astype(np.uint64)
@@ -239,5 +250,4 @@ def _split_tags(record: Mapping[str, Any]) -> Request:
 
 
 def _without_absent(record: Mapping[str, Any]) -> Request:
-    """The fields that say something: absent ones read as "" or 0 anyway."""
-    return {name: value for name, value in record.items() if value not in ("", 0, [])}
+    return {name: value for name, value in record.items() if features.says_something(name, value)}

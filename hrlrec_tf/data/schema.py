@@ -5,18 +5,21 @@ The schema carries everything a `FeatureSpec` holds, so that a folder of session
 * request features are scalars (`shape {}`), history features have fixed length;
 * list rows are of variable length to the graph, since ranking sends any number of candidates through it; their
   `value_count` states T (`tags`: T * K), which data validation checks;
-* the profile varies in length.
+* the profile varies in length;
+* rules of ids stand as tags, `ids.FIELD=VALUE`, on the feature that names the vocabulary.
 """
 
+import dataclasses
 import os
 import pathlib
+from typing import Any
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from hrlrec_tf import features
 from hrlrec_tf.errors import DataError
-from hrlrec_tf.features import FeatureSpec, Kind
+from hrlrec_tf.features import FeatureSpec, IdRule, Kind
 
 _TYPES = {Kind.STRING: schema_pb2.BYTES, Kind.INT: schema_pb2.INT, Kind.FLOAT: schema_pb2.FLOAT}
 # Values that prepared sessions cannot hold; where they turn up, something between the log and the model is broken.
@@ -30,6 +33,7 @@ _AT_LEAST_ZERO = {
 }
 _SHARES = {"weight", "propensity_channel", "propensity_item"}
 _KINDS = {proto_type: kind for kind, proto_type in _TYPES.items()}
+_IDS = "ids."
 
 
 def to_schema(spec: FeatureSpec) -> schema_pb2.Schema:
@@ -51,6 +55,9 @@ def to_schema(spec: FeatureSpec) -> schema_pb2.Schema:
             feature.shape.dim.add(size=width)
         elif name in spec.list_rows:
             feature.value_count.min = feature.value_count.max = width
+        if name in spec.ids:
+            fields = dataclasses.asdict(spec.ids[name])
+            feature.annotation.tag.extend(f"{_IDS}{field}={value}" for field, value in fields.items())
     return schema
 
 
@@ -68,8 +75,9 @@ def from_schema(schema: schema_pb2.Schema) -> FeatureSpec:
             list_length=list_length,
             history_length=declared[features.HISTORY + "position"].shape.dim[0].size,
             max_tags=declared["tags"].value_count.max // list_length,
+            ids={name: _id_rule(feature) for name, feature in declared.items() if _id_tags(feature)},
         )
-    except (KeyError, IndexError, ZeroDivisionError) as error:
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise DataError(
             f"this is no schema of sessions ({error!r}); take schema.pbtxt as `prepare` wrote it"
         ) from error
@@ -79,6 +87,16 @@ def from_schema(schema: schema_pb2.Schema) -> FeatureSpec:
             "`prepare` wrote it"
         )
     return spec
+
+
+def _id_tags(feature: schema_pb2.Feature) -> list[str]:
+    return [tag.removeprefix(_IDS) for tag in feature.annotation.tag if tag.startswith(_IDS)]
+
+
+def _id_rule(feature: schema_pb2.Feature) -> IdRule:
+    fields: dict[str, Any] = dict(tag.split("=") for tag in _id_tags(feature))
+    kind = fields.pop("kind")
+    return IdRule(kind, **{name: int(value) for name, value in fields.items()})
 
 
 def read(path: str | os.PathLike[str]) -> schema_pb2.Schema:

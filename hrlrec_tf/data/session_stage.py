@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
-from hrlrec_tf.data import buckets, columns, days, item_counts, lists, tfrecord
+from hrlrec_tf.data import buckets, columns, days, item_counts, k_anonymity, lists, tfrecord
 from hrlrec_tf.data.buckets import Partitioned
 from hrlrec_tf.data.config import DatasetConfig, ListRule
 from hrlrec_tf.data.examples import SPLITS, SessionEncoder
@@ -43,6 +43,7 @@ class SessionPlan:
       cuts: the cuts in time.
       bits: of the hashes that name buckets; there are 2 ** bits.
       items: counts of items over the whole log, if the dataset asks for them.
+      kept: values of user features that stay, if the dataset asks for a cut; see `k_anonymity`.
     """
 
     dataset: DatasetConfig
@@ -54,6 +55,7 @@ class SessionPlan:
     cuts: Cuts
     bits: int
     items: ItemCounts | None = None
+    kept: pa.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,7 @@ class BucketResult:
       requests, rows: lists and rows per split; a list across a cut counts in both splits.
       channels: rows per (split, channel).
       users, lists, cut_lists: counts.
+      cut: `users` and `rows` whose value of a user feature was cut, by (column, which).
       items: distinct hashes of item ids.
       first, last: timestamps.
       days: see `days.profile`; None without rows.
@@ -80,6 +83,7 @@ class BucketResult:
     users: int = 0
     lists: int = 0
     cut_lists: int = 0
+    cut: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
     items: npt.NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
     first: int | None = None
     last: int | None = None
@@ -87,13 +91,13 @@ class BucketResult:
     fault: str | None = None
 
 
-def expand(pipeline: beam.Pipeline, plan_path: str, bits: int) -> None:
-    """Adds the stage to a pipeline; the plan lies at `plan_path`. Results lie under the plan's `work` afterwards."""
+def expand(pipeline: beam.Pipeline, make: "MakeSessions", bits: int) -> None:
+    """Adds the stage to a pipeline. Results lie under the `work` of the plan afterwards."""
     _ = (
         pipeline
         | "Buckets" >> beam.Create(range(1 << bits), reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "MakeSessions" >> beam.ParDo(MakeSessions(plan_path))
+        | "Make" >> beam.ParDo(make)
     )
 
 
@@ -115,18 +119,22 @@ class MakeSessions(beam.DoFn):
         What the disk refuses becomes a fault in the result, for the caller to raise.
         """
         try:
-            result = self._make(bucket)
+            result = self.make(bucket)
         except OSError as error:
             result = BucketResult(fault=f"the disk refuses the output ({error}); free space or name another --out")
         path = FileSystems.join(self._plan.work, "buckets", f"{bucket:05d}.pkl")
         save(path, result)
         yield path
 
-    def _make(self, bucket: int) -> BucketResult:
+    def make(self, bucket: int) -> BucketResult:
+        """Writes what is to be made of one bucket, and counts."""
         plan = self._plan
         table = buckets.read_bucket(plan.files, "user_id", bucket, plan.bits)
         if table is None:
             return BucketResult()
+        rule = plan.dataset.k_anonymity
+        if rule is not None:
+            table = k_anonymity.cut(table, rule, plan.kept)
         table, rejected = self._reject(lists.in_total_order(table), bucket)
         if not len(table):
             return BucketResult(rejected=rejected)
@@ -134,21 +142,26 @@ class MakeSessions(beam.DoFn):
         delay_ms = round(plan.dataset.feedback_delay_seconds * 1000)
         table = self._with_item_counts(table, displayed, delay_ms)
         encoder = SessionEncoder(plan.spec, table, displayed, plan.cuts, delay_ms)
+        return dataclasses.replace(self.write(encoder, table, displayed, bucket), rejected=rejected)
+
+    def write(self, encoder: SessionEncoder, table: pa.Table, displayed: Lists, bucket: int) -> BucketResult:
+        """Writes the sessions of a bucket's rows, and counts."""
         requests = Counter({split: self._write(encoder, bucket, split) for split in SPLITS})
+        rule = self._plan.dataset.k_anonymity
         times = columns.flat(table["timestamp"]).to_numpy()
         return BucketResult(
             accepted=len(table),
-            rejected=rejected,
             requests=requests,
             rows=Counter({split: int(encoder.rows_in(split).sum()) for split in SPLITS}),
             channels=Counter(_channels(encoder, table)),
             users=len(pc.unique(table["user_id"])),
             lists=len(displayed.times),
             cut_lists=displayed.cut,
+            cut=k_anonymity.count_cut(table, rule) if rule is not None else Counter(),
             items=np.unique(buckets.hashes(pc.unique(table["item_id"]))),
             first=int(times.min()),
             last=int(times.max()),
-            days=days.profile(table, plan.dataset.day),
+            days=days.profile(table, self._plan.dataset.day),
         )
 
     def _with_item_counts(self, table: pa.Table, displayed: Lists, delay_ms: int) -> pa.Table:

@@ -10,7 +10,7 @@ import dataclasses
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -19,14 +19,27 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from hrlrec_tf import features
-from hrlrec_tf.data import buckets, days, item_counts, masking, progress, read_stage, reading, session_stage, timecut
-from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data import (
+    anonymity_stage,
+    buckets,
+    days,
+    item_counts,
+    masking,
+    progress,
+    read_stage,
+    reading,
+    session_stage,
+    timecut,
+)
+from hrlrec_tf.data.buckets import Partitioned
+from hrlrec_tf.data.config import VOCABULARIES, DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.read_stage import ReadJob, UnitResult
-from hrlrec_tf.data.session_stage import BucketResult, SessionPlan
+from hrlrec_tf.data.session_stage import BucketResult, MakeSessions, SessionPlan
+from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.data.validation import TIMESTAMP_IN_SECONDS, Layout
 from hrlrec_tf.errors import ConfigError, DataError, LogError
-from hrlrec_tf.features import FeatureSpec
+from hrlrec_tf.features import FeatureSpec, IdRule, Kind
 
 # What DirectRunner stood for before it began to try a runner that it would have to download.
 LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -55,6 +68,50 @@ def build(
       ConfigError: a setting or Beam argument is wrong.
       LogError: the log cannot be read or holds nothing to train on, or the disk refuses the output.
     """
+    prepared = prepare_rows(dataset, out, work, beam_args, show_progress)
+    made = make(prepared, MakeSessions(prepared.plan_path), "sessions", show_progress)
+    summary = _summarise(dataset, prepared.units, made)
+    summary |= {
+        "validation_from": prepared.plan.cuts.validation_from,
+        "eval_from": prepared.plan.cuts.eval_from,
+        "ignored_files": list(prepared.ignored),
+    }
+    items = prepared.plan.items
+    if items is not None and dataset.item_counts is not None:
+        prior = items.click_rate(prepared.plan.cuts.validation_from)
+        summary["item_counts"] = {**dataclasses.asdict(dataset.item_counts), "prior_click_rate": prior}
+    if dataset.k_anonymity is not None:
+        of_values = anonymity_stage.summarise(dataset.k_anonymity, prepared.values)
+        cut_rows = summary.pop("rare")
+        columns = {name: {**each, **cut_rows[name]} for name, each in of_values.items()}
+        summary["k_anonymity"] = {"k": dataset.k_anonymity.k, "columns": columns}
+    return prepared.plan.spec, summary
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A log after the first pipeline.
+
+    Attributes:
+      options: Beam's, for the second.
+      plan, plan_path: what the first learnt, and where it lies.
+      units: what came of reading.
+      ignored: files that are no part of the log.
+      values: what stays of the values of user features, where the dataset asks for a cut.
+    """
+
+    options: PipelineOptions
+    plan: SessionPlan
+    plan_path: str
+    units: Sequence[UnitResult]
+    ignored: Sequence[str]
+    values: Sequence[anonymity_stage.Counted] = ()
+
+
+def prepare_rows(
+    dataset: DatasetConfig, out: str, work: str, beam_args: Sequence[str], show_progress: bool
+) -> Prepared:
+    """The first pipeline: rows read, checked and partitioned by user; arguments and errors as `build`'s."""
     if dataset.masking is not None:
         masking.key(dataset.masking)
     log = reading.open_log(dataset, show_progress)
@@ -74,29 +131,67 @@ def build(
     files = [unit.passed for unit in units if unit.passed is not None]
     counted = [unit.items for unit in units if unit.items is not None]
     items = item_counts.total(counted) if counted else None
+    held = [unit.holders for unit in units if unit.holders is not None]
+    values = _count_holders(dataset, held, options, job, cuts, show_progress)
+    kept = anonymity_stage.kept_values(values)
+    plan = SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items, kept)
     plan_path = FileSystems.join(work, "plan.pkl")
-    read_stage.save(plan_path, SessionPlan(dataset, spec, work, out, files, names, cuts, bits, items))
-    pattern = FileSystems.join(work, "buckets", "*.pkl")
-    _run(options, lambda p: session_stage.expand(p, plan_path, bits), "sessions", pattern, 1 << bits, show_progress)
-    summary = _summarise(dataset, units, read_stage.load_all(pattern))
-    summary |= {
-        "validation_from": cuts.validation_from,
-        "eval_from": cuts.eval_from,
-        "ignored_files": list(log.ignored),
-    }
-    if items is not None and dataset.item_counts is not None:
-        prior = items.click_rate(cuts.validation_from)
-        summary["item_counts"] = {**dataclasses.asdict(dataset.item_counts), "prior_click_rate": prior}
-    return spec, summary
+    read_stage.save(plan_path, plan)
+    return Prepared(options, plan, plan_path, units, log.ignored, values)
+
+
+def make(prepared: Prepared, stage: MakeSessions, what: str, show_progress: bool) -> list[BucketResult]:
+    """The second pipeline, over buckets of users; raises `LogError` where the disk refuses the output."""
+    bits, pattern = prepared.plan.bits, FileSystems.join(prepared.plan.work, "buckets", "*.pkl")
+    _run(
+        prepared.options,
+        lambda p: session_stage.expand(p, stage, bits),
+        what,
+        pattern,
+        1 << bits,
+        show_progress,
+    )
+    made: list[BucketResult] = read_stage.load_all(pattern)
+    for bucket in made:
+        if bucket.fault is not None:
+            raise LogError(bucket.fault)
+    return made
+
+
+def _count_holders(
+    dataset: DatasetConfig,
+    files: Sequence[Partitioned],
+    options: PipelineOptions,
+    job: ReadJob,
+    cuts: Cuts,
+    show_progress: bool,
+) -> list[anonymity_stage.Counted]:
+    """What stays of the values of user features; nothing unless the log's configuration asks for a cut."""
+    rule = dataset.k_anonymity
+    if rule is None:
+        return []
+    folder = FileSystems.join(job.work, "values")
+    _make_folders(job.work, ["values"])
+    pattern = FileSystems.join(folder, "*.pkl")
+
+    def expand(pipeline: beam.Pipeline) -> None:
+        anonymity_stage.expand(pipeline, files, job.bits, rule, cuts.eval_from, folder)
+
+    _run(options, expand, "values", pattern, 1 << job.bits, show_progress)
+    return read_stage.load_all(pattern)
 
 
 def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
     """The features of a log's sessions.
 
     Raises:
-      ConfigError: `item_counts` would overwrite a column of the log.
+      ConfigError: `item_counts` would overwrite a column of the log, or `ids` or `k_anonymity` name a column that the
+        log lacks or that holds numbers.
     """
     optional = dict(layout.optional)
+    _check_texts("ids", set(dataset.ids) - set(VOCABULARIES), optional)
+    if dataset.k_anonymity is not None:
+        _check_texts("k_anonymity.columns", dataset.k_anonymity.columns, optional)
     if dataset.item_counts is not None:
         for name in features.ITEM_COUNTS:
             if name in optional:
@@ -104,7 +199,18 @@ def feature_spec(dataset: DatasetConfig, layout: Layout) -> FeatureSpec:
                     f"item_counts makes {name}, which the log has; rename the log's or leave item_counts out"
                 )
         optional |= features.ITEM_COUNTS
-    return FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, optional)
+    ids = {name: rule for name, rule in sorted(dataset.ids.items()) if rule != IdRule()}
+    return FeatureSpec(dataset.list_length, dataset.history_length, dataset.max_tags, optional, ids)
+
+
+def _check_texts(key: str, names: Iterable[str], optional: Mapping[str, Kind]) -> None:
+    for name in names:
+        if name not in optional:
+            raise ConfigError(f"{key} names {name}, which the log does not have; take it out of dataset.yaml")
+        if optional[name] is not Kind.STRING:
+            raise ConfigError(
+                f"{key} names {name}, which holds numbers; give it `type: string` under `columns:` of dataset.yaml"
+            )
 
 
 def pipeline_options(beam_args: Sequence[str], rows: int = 0) -> PipelineOptions:
@@ -176,9 +282,6 @@ def _check_read(dataset: DatasetConfig, units: Sequence[UnitResult]) -> None:
 
 
 def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequence[BucketResult]) -> dict[str, Any]:
-    for bucket in made:
-        if bucket.fault is not None:
-            raise LogError(bucket.fault)
     rejected: Counter[str] = sum((part.rejected for parts in (units, made) for part in parts), Counter())
     accepted, read = sum(bucket.accepted for bucket in made), sum(unit.read for unit in units)
     if read != accepted + rejected.total():
@@ -189,6 +292,8 @@ def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequen
             f"{dataset.log}: the cuts in time leave no row to train on of {accepted:,}; change `split:` in dataset.yaml"
         )
     channels = sum((bucket.channels for bucket in made), Counter())
+    rare = dataset.k_anonymity.columns if dataset.k_anonymity else ()
+    cut = sum((bucket.cut for bucket in made), Counter())
     requests = sum((bucket.requests for bucket in made), Counter())
     return {
         "read": read,
@@ -206,6 +311,7 @@ def _summarise(dataset: DatasetConfig, units: Sequence[UnitResult], made: Sequen
             channel: {split: channels[split, channel] for split in SPLITS}
             for channel in sorted({channel for _, channel in channels})
         },
+        **({"rare": {name: {of: cut[name, of] for of in ("users", "rows")} for name in rare}} if rare else {}),
         "first_timestamp": min(bucket.first for bucket in made if bucket.first is not None),
         "last_timestamp": max(bucket.last for bucket in made if bucket.last is not None),
     }

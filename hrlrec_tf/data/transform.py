@@ -1,15 +1,17 @@
 """Vocabularies and scaling: the one transform graph of training and serving.
 
 `preprocessing_fn` maps values and keeps structure. Strings become ids: 0 for "", 1..V for known values in order of
-frequency, V + 1 for any other. Numeric optional columns become z-scores. Everything else passes through. List, history,
-candidates and profile share one vocabulary per kind of thing, and padding rows are left out of every statistic.
+frequency, V + 1 for any other, unless a `features.IdRule` says otherwise. Numeric optional columns become z-scores.
+Everything else passes through. List, history, candidates and profile share one vocabulary per kind of thing, and
+padding rows are left out of every statistic.
 """
 
+import dataclasses
 import functools
 import pathlib
 import tempfile
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -21,8 +23,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
 from hrlrec_tf import features
+from hrlrec_tf.data.schema import from_schema
 from hrlrec_tf.data.sessions import pipeline_options
-from hrlrec_tf.features import FeatureSpec, Kind
+from hrlrec_tf.features import FeatureSpec, IdRule, Kind
 
 Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
 
@@ -33,18 +36,21 @@ _LARGEST_SCORE = 10.0  # an absurd number in a request must not drown everything
 _KINDS = {tf.string: Kind.STRING, tf.int64: Kind.INT, tf.float32: Kind.FLOAT}
 
 
-def preprocessing_fn(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """TensorFlow Transform's entry point: session features in, ids and scaled numbers out, same names and structure."""
-    spec = FeatureSpec.of_names({name: _KINDS[value.dtype] for name, value in inputs.items()})
+def preprocessing_fn(inputs: dict[str, Tensor], custom_config: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+    """TensorFlow Transform's entry point: session features in, ids and scaled numbers out, same names and structure.
+
+    Args:
+      inputs: the features of sessions.
+      custom_config: `ids`: `FeatureSpec.ids` as plain values.
+    """
+    rules = features.id_rules((custom_config or {}).get("ids", {}))
+    spec = FeatureSpec.of_names({name: _KINDS[value.dtype] for name, value in inputs.items()}, ids=rules)
     outputs = {name: value for name, value in inputs.items() if value.dtype != tf.string}
     for vocabulary, names in vocabularies(spec).items():
-        known = _values(inputs[vocabulary])
-        known = tf.boolean_mask(known, known != "")
-        file = tft.vocabulary(known, vocab_filename=vocabulary)
-        if vocabulary == "item_id":  # with how often each was shown, for `min_item_impressions`
-            tft.vocabulary(known, vocab_filename=ITEM_IMPRESSIONS, store_frequency=True)
+        rule = spec.id_rule(vocabulary)
+        file = _vocabulary(vocabulary, inputs[vocabulary], rule) if rule.kind == "vocabulary" else None
         for name in names:
-            outputs[name] = _map_values(inputs[name], functools.partial(_look_up, file))
+            outputs[name] = _map_values(inputs[name], functools.partial(_look_up, file, rule))
     for name, kind in spec.optional.items():
         if kind is Kind.FLOAT:
             outputs |= _standardise(inputs, name)
@@ -73,7 +79,16 @@ def vocabularies(spec: FeatureSpec) -> dict[str, list[str]]:
 
 def vocabulary_sizes(transform: tft.TFTransformOutput, spec: FeatureSpec) -> dict[str, int]:
     """Vocabulary name -> number of ids, padding and out-of-vocabulary included."""
-    return {name: transform.vocabulary_size_by_name(name) + 2 for name in vocabularies(spec)}
+    rules = {name: spec.id_rule(name) for name in vocabularies(spec)}
+    return {
+        name: rule.size(transform.vocabulary_size_by_name(name) if rule.kind == "vocabulary" else 0)
+        for name, rule in rules.items()
+    }
+
+
+def custom_config(ids: Mapping[str, IdRule]) -> dict[str, Any]:
+    """What `preprocessing_fn` takes beside the sessions, ready for JSON."""
+    return {"ids": {name: dataclasses.asdict(rule) for name, rule in ids.items()}}
 
 
 def fit(session_files: str, schema: schema_pb2.Schema, out: str, beam_args: list[str] | None = None) -> None:
@@ -87,6 +102,7 @@ def fit(session_files: str, schema: schema_pb2.Schema, out: str, beam_args: list
     """
     target = pathlib.Path(out)
     target.parent.mkdir(parents=True, exist_ok=True)
+    analysed = functools.partial(preprocessing_fn, custom_config=custom_config(from_schema(schema).ids))
     source = tfxio.TFExampleRecord(
         file_pattern=session_files, telemetry_descriptors=["hrlrec", "transform"], schema=schema
     )
@@ -94,7 +110,7 @@ def fit(session_files: str, schema: schema_pb2.Schema, out: str, beam_args: list
         written = pathlib.Path(scratch) / "transform"
         with beam.Pipeline(options=pipeline_options(beam_args or [])) as pipeline, tft_beam.Context(temp_dir=scratch):
             sessions = pipeline | "ReadSessions" >> source.BeamSource()
-            transform = (sessions, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
+            transform = (sessions, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(analysed)
             _ = transform | tft_beam.WriteTransformFn(str(written))
         written.rename(target)
 
@@ -109,8 +125,21 @@ def _map_values(feature: Tensor, function: Callable[[tf.Tensor], tf.Tensor]) -> 
     return function(feature)
 
 
-def _look_up(file: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    ids = tft.apply_vocabulary(values, file, num_oov_buckets=1)
+def _vocabulary(name: str, feature: Tensor, rule: IdRule) -> tf.Tensor:
+    """The file of a feature's values that have an id of their own."""
+    values = _values(feature)
+    known = tf.boolean_mask(values, (values != "") & (values != features.RARE))
+    threshold = rule.min_count if rule.min_count > 1 else None
+    if name == "item_id":  # with how often each was shown, for `min_item_impressions`
+        tft.vocabulary(known, frequency_threshold=threshold, vocab_filename=ITEM_IMPRESSIONS, store_frequency=True)
+    return tft.vocabulary(known, frequency_threshold=threshold, vocab_filename=name)
+
+
+def _look_up(file: tf.Tensor | None, rule: IdRule, values: tf.Tensor) -> tf.Tensor:
+    if file is None:
+        ids = tf.strings.to_hash_bucket_fast(values, rule.buckets)
+    else:
+        ids = tft.apply_vocabulary(values, file, num_oov_buckets=rule.oov_buckets)
     return tf.where(values == "", tf.zeros_like(ids), ids + 1)
 
 

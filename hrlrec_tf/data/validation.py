@@ -55,7 +55,7 @@ class Rejection:
     Attributes:
       row: its number in the file.
       reason: which rule it breaks.
-      values: the row as the file has it, masked columns masked.
+      values: the row as the file has it, masked columns masked, those under k-anonymity withheld.
     """
 
     row: int
@@ -98,12 +98,16 @@ class Validator:
         self._config, self._layout, self._joins = config, layout, joins
         self._masked = set(config.masking.columns) if config.masking else set()
         self._secret = masking.key(config.masking) if config.masking else b""
+        self._withheld = set(config.k_anonymity.columns) if config.k_anonymity else set()
 
     def __call__(self, batch: RawBatch) -> Validated:
         """Validates one batch."""
         count = len(batch.rows)
         faults = _Faults(count)
         arrays = {name: self._text(name, batch.table, count, faults) for name in self._layout.texts}
+        if "user_id" in self._masked and "request_id" in arrays:
+            users, _ = columns.to_text(self._source("user_id", batch.table, count))
+            arrays["request_id"] = masking.mask_where_named(arrays["request_id"], users, self._secret)
         arrays["timestamp"] = self._timestamp(batch.table, count, faults)
         for name in ("position", "clicks", "explored"):
             arrays[name] = self._integers(name, batch.table, count, faults)
@@ -207,28 +211,38 @@ class Validator:
 
     def _rejections(self, batch: RawBatch, faults: _Faults) -> list[Rejection]:
         where = np.flatnonzero(faults.codes)
-        masked = {self._config.source(name) for name in self._masked}
+        masked, withheld = ({self._config.source(name) for name in names} for names in (self._masked, self._withheld))
         values = batch.table.take(pa.array(where)).to_pylist()
+        user = self._config.source("user_id") if "user_id" in self._masked else None
         return [
             Rejection(
                 int(batch.rows[row]),
                 faults.reasons[faults.codes[row]],
-                {name: self._shown(value, name in masked) for name, value in raw.items()},
+                {
+                    name: self._shown(value, name in masked, _text(raw.get(user)))
+                    for name, value in raw.items()
+                    if name not in withheld
+                },
             )
             for row, raw in zip(where, values, strict=True)
         ]
 
-    def _shown(self, value: Any, masked: bool) -> Any:
-        """A raw value as JSON can hold it."""
+    def _shown(self, value: Any, masked: bool, user: str) -> Any:
+        """A raw value as JSON can hold it; hashed if it is masked or names a `user`, "" for none."""
         if isinstance(value, list):
-            return [self._shown(each, masked) for each in value]
+            return [self._shown(each, masked, user) for each in value]
         if isinstance(value, bytes):
-            value = value.decode("utf-8", "backslashreplace")
-        if masked and value is not None:
+            value = _text(value)
+        if (masked and value is not None) or masking.names(str(value), user):
             return masking.mask_text(str(value), self._secret)
         plain = isinstance(value, (str, int, type(None))) or (isinstance(value, float) and np.isfinite(value))
         return value if plain else str(value)
 
     def _broken(self, row: BrokenRow) -> Rejection:
-        """The text of a row that cannot be taken apart; withheld where columns are masked, for it may hold ids."""
-        return Rejection(row.row, row.reason, {} if self._masked else {"text": row.text})
+        """The text of a row that cannot be taken apart; withheld where columns are, for it may hold their values."""
+        return Rejection(row.row, row.reason, {} if self._masked or self._withheld else {"text": row.text})
+
+
+def _text(value: Any) -> str:
+    """A raw value as text; bytes that are no UTF-8 escaped."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value or "")

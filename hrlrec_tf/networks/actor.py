@@ -45,5 +45,9 @@ class Actor(tf.keras.layers.Layer):
     def call(self, states: tf.Tensor) -> tf.Tensor:
         return to_action_space(self.dense(states), self.space)
 
+    def direction(self, states: tf.Tensor) -> tf.Tensor:
+        """A vector that points where the action does, of any length: all that a search by cosine needs."""
+        return self.dense(states) if self.space == "l2" else self(states)
+
     def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim, "space": self.space}

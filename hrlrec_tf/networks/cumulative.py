@@ -6,12 +6,15 @@ Recomputed for every position from what was placed above it, never from the curr
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from hrlrec_tf.networks.checks import check_size
 from hrlrec_tf.networks.embeddings import SessionEmbedding
 from hrlrec_tf.precision import at_least_float32
 
+_PER_CHANNEL, _OVERALL = 4, 3  # numbers that are said of each channel, and of all together
 _PRIOR_IMPRESSIONS, _PRIOR_CLICKS = 5.0, 0.5  # smooths a rate over few impressions
 
 
@@ -71,7 +74,7 @@ class CumulativePath(tf.keras.layers.Layer):
     Call:
       profile: of the user. placed: [B, T, ...]. context: [B, T, D], field (b) of the position.
       constraint: [B, T, C] one-hot of the selected channel at the item level, None at the channel level.
-      Returns [B, T, dim].
+      Returns [B, T, dim]. For one position, T is left out of all of them.
 
     Raises:
       ConfigError: dim is no size.
@@ -86,18 +89,29 @@ class CumulativePath(tf.keras.layers.Layer):
     def call(
         self, profile: Profile, placed: Placed, context: tf.Tensor, constraint: tf.Tensor | None = None
     ) -> tf.Tensor:
-        impressions = profile.impressions[:, tf.newaxis] + placed.channels
-        clicks = tf.broadcast_to(profile.clicks[:, tf.newaxis], tf.shape(impressions))
+        if context.shape.rank == 3:
+            positions = tf.shape(context)[1]
+            profile = Profile(*(tf.repeat(values[:, tf.newaxis], positions, axis=1) for values in profile))
+        impressions, clicks = profile.impressions + placed.channels, profile.clicks
         per_channel = [*_counts(impressions, clicks), placed.channels]
         overall = _counts(*(tf.reduce_sum(values, axis=-1, keepdims=True) for values in (impressions, clicks)))
         parts = [*per_channel, *overall, placed.tags, context]
         if constraint is not None:
-            selected = [tf.reduce_sum(values * constraint, axis=-1) for values in per_channel]
-            parts += [tf.stack(selected, axis=-1), constraint]
-        positions = tf.shape(context)[1]
-        for tags in (profile.shown_tags, profile.clicked_tags):
-            parts.append(tf.repeat(tags[:, tf.newaxis], positions, axis=1))
+            selected = tf.reduce_sum(tf.stack(per_channel, axis=-2) * tf.expand_dims(constraint, -2), axis=-1)
+            parts += [selected, constraint]
+        parts += [profile.shown_tags, profile.clicked_tags]
         return self.dense(tf.concat([tf.cast(part, self.compute_dtype) for part in parts], axis=-1))
+
+    def channel_rows(self, channels: int, constrained: bool) -> npt.NDArray[np.int64]:
+        """Rows of the kernel that see a channel's own number: [blocks, channels]; see `call` for the order of parts.
+
+        Args:
+          channels: number of channel ids. constrained: whether `call` is given a constraint.
+        """
+        starts = [block * channels for block in range(_PER_CHANNEL)]
+        if constrained:
+            starts.append(_PER_CHANNEL * channels + _OVERALL + 2 * self.dim + _PER_CHANNEL)
+        return np.add.outer(starts, np.arange(channels))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim, "activation": self.activation}

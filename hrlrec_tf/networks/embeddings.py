@@ -116,6 +116,12 @@ class SessionEmbedding(tf.keras.layers.Layer):
     def _tower(self, name: str, sizes: Mapping[str, int], numeric: tuple[str, ...] = ()) -> FeatureTower:
         return FeatureTower(sizes, numeric, self.dim, dtype=self.dtype_policy, name=name)
 
+    @property
+    def vocabulary_tables(self) -> dict[str, tf.Variable]:
+        """Vocabulary -> the table with one row per id, of those that are embedded; [ids, D], once it is built."""
+        towers = [tower for tower in (self.items, self.users, self.request_contexts) if tower is not None]
+        return {name: table.embeddings for tower in towers for name, table in tower.tables.items()}
+
     def profile(self, batch: Batch) -> tf.Tensor:
         """Field (a), the user's long-term profile: [B, D]; zeros in a log without any user feature."""
         if self.users is None:
@@ -172,9 +178,22 @@ class SessionEmbedding(tf.keras.layers.Layer):
           rows: item features and as-of counts, [B, S].
           position: [B, S] from 1.
         """
-        timestamp = tf.broadcast_to(batch["timestamp"][:, tf.newaxis], tf.shape(position))
-        context = self.list_context(batch, position)
-        return self._rows(rows, context, tf.fill(tf.shape(timestamp), _UNKNOWN))
+        return self._rows(rows, self.list_context(batch, position), tf.constant(_UNKNOWN))
+
+    def unknown_feedback(self) -> dict[str, tf.Tensor]:
+        """Level -> embedding of feedback that is not known, [D]."""
+        return {level: table(tf.constant(_UNKNOWN)) for level, table in self.feedback.items()}
+
+    def placed_in(self, context: tf.Tensor, rows: Batch, feedback: Mapping[str, tf.Tensor], items: tf.Tensor) -> Rows:
+        """`placed` where most is known already.
+
+        Args:
+          context: field (b), [..., D]. rows: `channel` and as-of counts, [...]. feedback: `unknown_feedback`.
+          items: the items' embeddings, [..., D].
+        """
+        channel_counts, item_counts = self._counts(rows)
+        channel = self.channel_embeddings(rows["channel"]) + feedback["channel"]
+        return Rows(context, channel, items + feedback["item"], channel_counts, item_counts)
 
     def list_context(self, batch: Batch, position: tf.Tensor) -> tf.Tensor:
         """Field (b) of positions of the current list: [B, S, D]."""
@@ -183,14 +202,15 @@ class SessionEmbedding(tf.keras.layers.Layer):
         return context + self.request_context(batch)[:, tf.newaxis]
 
     def _rows(self, rows: Batch, context: tf.Tensor, feedback: tf.Tensor) -> Rows:
-        counts = {name: log2_bucket(rows[name], COUNT_BUCKETS) for name in features.COUNTS}
-        return Rows(
-            context=context,
-            channel=self.channel_embeddings(rows["channel"]) + self.feedback["channel"](feedback),
-            item=self.item_embeddings(rows) + self.feedback["item"](feedback),
-            channel_counts=self.channel_counts(counts),
-            item_counts=self.item_counts(counts),
-        )
+        channel = self.channel_embeddings(rows["channel"]) + self.feedback["channel"](feedback)
+        item = self.item_embeddings(rows) + self.feedback["item"](feedback)
+        return Rows(context, channel, item, *self._counts(rows))
+
+    def _counts(self, rows: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Field (d) of both levels: [..., D] each."""
+        buckets = log2_bucket(tf.stack([rows[name] for name in features.COUNTS]), COUNT_BUCKETS)
+        counts = dict(zip(features.COUNTS, tf.unstack(buckets), strict=True))
+        return self.channel_counts(counts), self.item_counts(counts)
 
     def get_config(self) -> dict:
         return {

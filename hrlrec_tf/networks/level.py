@@ -63,12 +63,12 @@ class StateLevel(tf.keras.layers.Layer):
         )
 
     def fields(self, profile: tf.Tensor, rows: Rows) -> tf.Tensor:
-        """The n = 4 fields of eq. 1 for each row: [B, S, 4, D]."""
-        a = tf.broadcast_to(profile[:, tf.newaxis], tf.shape(rows.context))
+        """The n = 4 fields of eq. 1 for each row [B, S, D]: [B, S, 4, D]. For one row, S is left out."""
+        a = profile if rows.context.shape.rank == 2 else tf.repeat(profile[:, tf.newaxis], tf.shape(rows.context)[1], 1)
         current, counts = (
             (rows.channel, rows.channel_counts) if self.level == "channel" else (rows.item, rows.item_counts)
         )
-        return tf.stack([a, rows.context, current, counts], axis=2)
+        return tf.stack([a, rows.context, current, counts], axis=-2)
 
     def states(self, embedded: Embedded, embedding: SessionEmbedding, training: bool = False) -> tf.Tensor:
         """States s_1..s_T of the logged list: [B, T, S]."""
@@ -84,9 +84,12 @@ class StateLevel(tf.keras.layers.Layer):
         profile: Profile,
         placed: Placed,
         context: tf.Tensor,
-        channels: tf.Tensor,
+        channels: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Encoder state, short path and, where there is one, the channel constraint: [B, T, S]."""
+        """Encoder state, short path and, where there is one, the channel constraint: [B, T, S].
+
+        For one position, T is left out of every argument and of the result.
+        """
         if not self.constrained:
             return tf.concat([hidden, self.cumulative(profile, placed, context)], axis=-1)
         constraint = tf.one_hot(channels, embedding.channels)

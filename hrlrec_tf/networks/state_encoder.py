@@ -213,9 +213,9 @@ class StateEncoder(tf.keras.layers.Layer):
             found = tf.reshape(last, [-1, states, self.units])
         return tf.cast(found, self.compute_dtype)
 
-    def start(self, fields: tf.Tensor, profile: tf.Tensor, mask: tf.Tensor) -> Carry:
-        """Encodes a history for `read` and `advance`: fields [B, H, n, D], profile [B, P], mask [B, H]."""
-        rows, mask, initial = self._prepare(fields, profile, mask, training=False)
+    def start(self, rows: tf.Tensor, profile: tf.Tensor, mask: tf.Tensor) -> Carry:
+        """Encodes a history for `read` and `advance`: interacted rows [B, H, n * D], profile [B, P], mask [B, H]."""
+        initial = tf.cast(self.initial(profile), tf.float32)
         if self.window == "sliding":
             return Carry(initial, rows, mask)
         memory = self.sequence.memory(tf.transpose(rows, [1, 0, 2]), initial, tf.transpose(mask))
@@ -227,9 +227,8 @@ class StateEncoder(tf.keras.layers.Layer):
             return self._all_states(carry.rows, carry.mask, carry.memory)[-1]
         return self.sequence.read(carry.memory)
 
-    def advance(self, carry: Carry, fields: tf.Tensor) -> Carry:
-        """One more placed row, fields [B, n, D]: one step of the sequence layer."""
-        row = self.interaction(fields)
+    def advance(self, carry: Carry, row: tf.Tensor) -> Carry:
+        """One more placed row, interacted [B, n * D]: one step of the sequence layer."""
         if self.window == "sliding":
             rows = tf.concat([carry.rows[:, 1:], row[:, tf.newaxis]], axis=1)
             mask = tf.concat([carry.mask[:, 1:], tf.ones_like(carry.mask[:, :1])], axis=1)

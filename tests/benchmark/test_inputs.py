@@ -14,7 +14,7 @@ from hrlrec_tf.data.input import SessionReader
 def read(tmp_path_factory):
     """The random sessions as files, and a batch of them as training reads it."""
     folder = tmp_path_factory.mktemp("sessions")
-    inputs._write(QUICK, folder)
+    inputs.write_sessions(QUICK, folder)
     log = schema.read(folder / "schema.pbtxt")
     transform.fit(str(folder / "train" / "*"), log, str(folder / "transform"))
     reader = SessionReader(log, str(folder / "transform"))

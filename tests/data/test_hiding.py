@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from hrlrec_tf.data.hiding import hide_ids
+from hrlrec_tf.features import FeatureSpec, IdRule
 
 SIZES = {"user_id": 7, "item_id": 11}
 RNG = np.random.default_rng(1)
@@ -14,8 +15,8 @@ BATCH = {
 }
 
 
-def hide(rate: float, seed: int = 3) -> dict:
-    return hide_ids(BATCH, SIZES, rate, tf.constant([5, seed], tf.int64))
+def hide(rate: float, seed: int = 3, **rules: IdRule) -> dict:
+    return hide_ids(BATCH, FeatureSpec(ids=rules), SIZES, rate, tf.constant([5, seed], tf.int64))
 
 
 @pytest.mark.parametrize("name, unknown", [("user_id", 6), ("item_id", 10), ("history_item_id", 10)])
@@ -40,3 +41,10 @@ def test_the_seed_decides():
 def test_rates_0_and_1():
     np.testing.assert_array_equal(hide(0.0)["item_id"], BATCH["item_id"])
     assert set(np.unique(hide(1.0)["item_id"])) == {0, 10}
+
+
+def test_unknown_values_of_several_ids_are_drawn_alike():
+    hidden = hide(1.0, item_id=IdRule(oov_buckets=3), user_id=IdRule("hashed", buckets=6))
+    items, counts = np.unique(hidden["item_id"].numpy()[BATCH["item_id"].numpy() > 0], return_counts=True)
+    assert items.tolist() == [8, 9, 10] and counts.min() > 0.8 * counts.max()
+    assert np.unique(hidden["user_id"]).tolist() == [1, 2, 3, 4, 5, 6]

@@ -23,7 +23,8 @@ def test_kinds_are_those_of_the_sessions():
     spec = FeatureSpec()
     rows = {features.HISTORY + name for name in messages.ROW_KINDS} | {"history_tags"}
     candidates = {features.CANDIDATE + name for name in messages.CANDIDATE_KINDS} | {"candidate_tags"}
-    assert rows | candidates | set(messages.REQUEST_KINDS) | set(features.PROFILE) == set(spec.serving_inputs())
+    own = set(messages.REQUEST_KINDS) - {"request_id"}  # names the list in logs; no model reads it
+    assert rows | candidates | own | set(features.PROFILE) == set(spec.serving_inputs())
     assert {name: spec.history_rows[features.HISTORY + name] for name in messages.ROW_KINDS} == messages.ROW_KINDS
     assert set(Row.__dataclass_fields__) == {*messages.ROW_KINDS, "tags", "features"}
 
@@ -77,7 +78,7 @@ def test_the_documented_form():
         ({"epsilon": float("nan")}, "request.epsilon is float nan but must be a finite number"),
         ({"user_gender": None}, "request.user_gender is null"),
         ({"candidates": "abc"}, "candidates is str 'abc' but must be an array"),
-        ({"candidates": [{"item_id": "a"}]}, r"candidates\[0\] lacks the required field 'channel'"),
+        ({"candidates": [{"channel": "a"}]}, r"candidates\[0\] lacks the required field 'item_id'"),
         ({"candidates": [["a"]]}, r"candidates\[0\] is list \['a'\] but must be an object"),
         ({"candidates": [{**MINIMAL["candidates"][0], "chanel": "x"}]}, r"candidates\[0\].*'chanel'.*'channel'"),
         ({"candidates": [{**MINIMAL["candidates"][0], "tags": "a"}]}, r"candidates\[0\].tags is str 'a' .* an array"),

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
     classification_pb2,
-    model_management_pb2,
-    model_service_pb2_grpc,
+    inference_pb2,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from hrlrec_tf.errors import ConfigError, ModelError
@@ -126,18 +126,19 @@ def test_the_unforeseen_is_internal_and_keeps_its_details_to_the_log(client, mon
     assert "secret" not in str(failed.value) and "secret" in caplog.text
 
 
-def test_other_methods_are_unimplemented(channel):
-    calls = {
-        prediction_service_pb2_grpc.PredictionServiceStub(channel).Classify: classification_pb2.ClassificationRequest(),
-        model_service_pb2_grpc.ModelServiceStub(
-            channel
-        ).HandleReloadConfigRequest: model_management_pb2.ReloadConfigRequest(),
-    }
-    for method, request in calls.items():
-        with pytest.raises(grpc.RpcError) as refused:
-            method(request)
-        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        assert "tensorflow_model_server" in refused.value.details()
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("Classify", classification_pb2.ClassificationRequest()),
+        ("Regress", regression_pb2.RegressionRequest()),
+        ("MultiInference", inference_pb2.MultiInferenceRequest()),
+    ],
+)
+def test_other_methods_are_unimplemented(channel, method, request_):
+    with pytest.raises(grpc.RpcError) as refused:
+        getattr(prediction_service_pb2_grpc.PredictionServiceStub(channel), method)(request_)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.details() == f"there is no {method} here; tensorflow_model_server has it"
 
 
 def test_too_large_requests_are_refused(model_base):

@@ -1,4 +1,5 @@
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -6,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import fakes
@@ -115,4 +118,61 @@ def test_serve_until_told_to_stop(model_base, request_file, tmp_path, number):
     finally:
         process.kill()
     assert process.returncode == 0, log.read_text()
-    assert json.loads(output.splitlines()[-1]) == {"address": address, "model_name": "hrlrec", "version": 1}
+    assert json.loads(output.splitlines()[-1]) == {
+        "address": address,
+        "model_name": "hrlrec",
+        "version": 1,
+        "models": {"hrlrec": [1]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "give either the model's base folder or a model config file"),
+        ("--model-base x --model-config-file y", "give either the model's base folder or a model config file"),
+        ("--model-config-file x --model-name y", "--model-config-file names the models; leave out --model-name"),
+        ("--model-base x --batching-parameters-file y", "--batching-parameters-file needs --enable-batching"),
+        ("--model-config-file absent", "absent: cannot be read"),
+        ("--model-base x --enable-batching --batching-parameters-file absent", "absent: cannot be read"),
+        ("--model-base x --ssl-config-file absent", "absent: cannot be read"),
+        ("--model-base x --monitoring-config-file absent", "absent: cannot be read"),
+    ],
+)
+def test_serve_refuses_what_contradicts_itself(words, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        run(verbs.SERVE, *words.split(), "--port", "0")
+
+
+@pytest.mark.parametrize("words", ["--log-calls 2", "--file-system-poll-wait-seconds -1", "--max-queued -1"])
+def test_serve_refuses_what_is_out_of_range(words):
+    with pytest.raises(SystemExit):
+        run(verbs.SERVE, "--model-base", "x", *words.split())
+
+
+def test_serve_takes_every_option(toy_versions, tmp_path, monkeypatch, capsys):
+    """All of TensorFlow Serving's files at once; the server stops as soon as it serves."""
+    files = {
+        "model-config": f"model_config_list {{ config {{ name: 'toy' base_path: '{toy_versions}' "
+        "model_platform: 'tensorflow' model_version_policy { latest { num_versions: 2 } } } }",
+        "batching-parameters": "max_batch_size { value: 4 }",
+        "monitoring-config": "prometheus_config { enable: true }",
+    }
+    words = ["--enable-batching", "--rest-port", "0", "--port", "0", "--log-calls", "0.5"]
+    words += ["--model-config-file-poll-wait-seconds", "1", "--allow-version-labels-for-unavailable-models"]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        words += [f"--{name}-file", str(tmp_path / name)]
+    monkeypatch.setattr(verbs, "_stop_signal", _stopped_at_once)
+    result = run(verbs.SERVE, *words)
+    assert result["models"] == {"toy": [2, 3]} and result["version"] == 3
+    said = capsys.readouterr().out
+    assert f"serving versions 2, 3 of toy at {result['address']} (Ctrl-C stops)" in said
+    assert f"REST at {result['rest_address']}" in said
+
+
+@contextlib.contextmanager
+def _stopped_at_once() -> Iterator[threading.Event]:
+    stopped = threading.Event()
+    stopped.set()
+    yield stopped

@@ -1,9 +1,13 @@
+import random
+
+import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from hrlrec_tf.features import FeatureSpec, Kind
-from serving import tensors
+from serving import tensor_values, tensors, wire
 from serving.messages import Candidate, Counts, Profile, RankRequest, RequestError, Row
 
 DTYPES = {Kind.STRING: tf.string, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
@@ -81,4 +85,80 @@ def test_errors_name_request_and_field(request_, message):
 
 
 def test_tags_are_joined_as_sessions_have_them():
-    assert tensors._joined(["b", "a", "", "b"]) == "b|a"
+    assert tensors._joined(("b", "a", "", "b")) == "b|a"
+
+
+def random_text(draw: random.Random) -> str:
+    return "".join(draw.choice("aé\0\n 𝄞|".replace("|", "_")) for _ in range(draw.randint(1, 4)))
+
+
+def random_request(draw: random.Random) -> RankRequest:
+    def columns(*names: str) -> dict:
+        kinds = {name: SPEC.optional[name] for name in names if draw.random() < 0.5}
+        return {n: random_text(draw) if k is Kind.STRING else draw.randint(1, 9) / 4 for n, k in kinds.items()}
+
+    def item() -> tuple:
+        tags = tuple(dict.fromkeys(random_text(draw) for _ in range(draw.randint(0, 3))))
+        return random_text(draw), random_text(draw), tags, columns("item_author")
+
+    def counts() -> dict:
+        return {
+            random_text(draw): Counts(draw.randint(0, 3), draw.randint(0, 2**40)) for _ in range(draw.randint(0, 4))
+        }
+
+    numbers = [draw.randint(0, 2**62) for _ in range(7)]
+    history = [Row(*item(), numbers[0], numbers[1], numbers[2], 0.25, *numbers[3:]) for _ in range(draw.randint(0, 5))]
+    return RankRequest(
+        random_text(draw),
+        draw.randint(-(2**63), 2**63 - 1),
+        tuple(Candidate(*item()) for _ in range(draw.randint(0, 5))),
+        tuple(history),
+        Profile(counts(), counts()),
+        columns("user_age", "user_city"),
+        draw.choice([0.0, 0.5, 1.0]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("history_length", [None, 5, 8])
+def test_requests_survive_the_wire(seed, history_length):
+    draw = random.Random(seed)
+    requests = [random_request(draw) for _ in range(draw.randint(1, 4))]
+    call = wire.PredictRequest()
+    tensors.fill(call.inputs, requests, tensors.inputs_of(INPUTS), history_length=history_length)
+    arrived = wire.PredictRequest.FromString(call.SerializeToString())
+    assert tensor_values.to_requests(arrived.inputs) == requests
+    if history_length:
+        assert tensor_values.to_array(arrived.inputs["history_item_id"]).shape == (len(requests), history_length)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[1.5, 2.5]], np.float32),
+        np.array([7], np.int64),
+        np.array([[True], [False]]),
+        np.array([[b"a", b""]], object),
+        np.zeros([0, 3], np.int64),
+        np.zeros([2, 0], object),
+        np.full([2, 2], 3.0),
+    ],
+)
+def test_arrays_are_read_as_tensorflow_reads_them(values):
+    proto = tf.make_tensor_proto(values)
+    np.testing.assert_array_equal(tensor_values.to_array(proto), tf.make_ndarray(proto))
+    fields = tf.compat.v1.make_tensor_proto(values.tolist(), proto.dtype, values.shape)  # values in fields, not bytes
+    np.testing.assert_array_equal(tensor_values.to_array(fields), tf.make_ndarray(fields))
+
+
+def test_the_last_value_stands_for_those_that_lack():
+    proto = tensor_pb2.TensorProto(dtype=1, float_val=[1.0, 2.0])
+    proto.tensor_shape.dim.add(size=4)
+    assert tensor_values.to_array(proto).tolist() == tf.make_ndarray(proto).tolist() == [1.0, 2.0, 2.0, 2.0]
+
+
+def test_numbers_that_no_tensor_holds():
+    with pytest.raises(RequestError, match=r"epsilon holds a number beyond float32|epsilon\[0\]"):
+        tensors.to_tensors([RankRequest("u", 1, [], epsilon=10**400)], INPUTS)
+    with pytest.raises(RequestError, match="timestamp holds a number beyond int64"):
+        tensors.to_tensors([RankRequest("u", 2**63, [])], INPUTS)

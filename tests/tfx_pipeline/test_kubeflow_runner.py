@@ -8,7 +8,8 @@ from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import base_executor
 from tfx.utils import import_utils
 
-from tfx_pipeline import kubeflow_runner
+from tfx_pipeline import kubeflow_runner, kubeflow_settings
+from tfx_pipeline.configs import IN_PROCESS
 from tfx_pipeline.pipeline import DIGEST, READS, create_pipeline
 
 IMAGE = "registry.example/hrlrec:1"
@@ -17,7 +18,8 @@ IMAGE = "registry.example/hrlrec:1"
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     output = tmp_path_factory.mktemp("kubeflow") / "deep" / "pipeline.yaml"
-    kubeflow_runner.compile_pipeline(fakes.pipeline_config(root="gs://bucket/root"), output, IMAGE)
+    pipeline = create_pipeline(fakes.pipeline_config(root="gs://bucket/root"))
+    kubeflow_runner.compile_pipeline(pipeline, output, IMAGE, kubeflow_settings.load())
     return output
 
 
@@ -63,10 +65,38 @@ def test_the_command_line_writes_the_file_and_says_so(tmp_path, capsys):
     arguments = ["--output", str(output), "--pipeline-root", "gs://bucket/root", "--image", IMAGE]
     assert kubeflow_runner.main([*arguments, "--log", "gs://bucket/log", "--set", "losses.gamma=0.25"]) == 0
     assert capsys.readouterr().out == f"compiled: {output}\n"
-    tasks = yaml.safe_load(output.read_text("utf-8"))["root"]["dag"]["tasks"]
-    assert "gs://bucket/log" in constant(tasks["SessionExampleGen"], "dataset")
+    spec = yaml.safe_load(output.read_text("utf-8"))
+    tasks, parameters = spec["root"]["dag"]["tasks"], spec["root"]["inputDefinitions"]["parameters"]
     assert '\\"gamma\\": 0.25' in constant(tasks["Trainer"], "custom_config")
-    assert constant(tasks["ImportSchemaGen"], "schema_file") == "gs://bucket/root/schema.pbtxt"
+    assert parameters["log"]["defaultValue"] == "gs://bucket/log"
+    assert parameters["schema_file"]["defaultValue"] == "gs://bucket/root/schema.pbtxt"
+    for task in ("ImportSchemaGen", "AnomalyGate"):
+        assert tasks[task]["inputs"]["parameters"]["schema_file"] == {"componentInputParameter": "schema_file"}
+    # Without Beam arguments Beam stays inside the container and downloads no runner.
+    assert set(IN_PROCESS) <= set(
+        spec["deploymentSpec"]["executors"]["SessionExampleGen_executor"]["container"]["args"]
+    )
+
+
+def masked_log(folder):
+    file = folder / "dataset.yaml"
+    file.write_text("log: gs://bucket/log\nmasking: {columns: [user_id], key_env: MY_KEY}\n", "utf-8")
+    return ["--output", str(folder / "p.yaml"), "--image", IMAGE, "--config", str(file)]
+
+
+def test_a_masked_log_needs_a_secret_with_its_key(tmp_path, capsys):
+    assert kubeflow_runner.main(masked_log(tmp_path)) == 1
+    assert "the log is masked with the key in MY_KEY, which no secret" in capsys.readouterr().err
+    assert not (tmp_path / "p.yaml").exists()
+
+
+def test_the_masking_key_is_compiled_as_a_reference(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "never-to-be-seen")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("secrets: [{secret: masking, env: {MY_KEY: key}, tasks: [SessionExampleGen]}]\n", "utf-8")
+    assert kubeflow_runner.main([*masked_log(tmp_path), "--settings", str(settings)]) == 0
+    text = (tmp_path / "p.yaml").read_text("utf-8")
+    assert "secretName: masking" in text and "never-to-be-seen" not in text
 
 
 def test_the_command_line_refuses_an_unknown_setting(tmp_path, capsys):

@@ -41,7 +41,9 @@ class ListQNetwork(network.Network):
         super().__init__(input_tensor_spec=observation_spec, state_spec=(), name=f"{model.name}_q")
         self._embedding, self._level = model.embedding, model.item_level
         self._displayed_actions = model.displayed_actions
-        self.unknown = model.embedding.sizes["item_id"] - 1  # the id of all items outside the vocabulary
+        rule = model.spec.id_rule("item_id")
+        # From here on ids are those of all items outside the vocabulary; hashed ids are taken for one item each.
+        self.unknown = model.embedding.sizes["item_id"] - (0 if rule.kind == "hashed" else rule.unknown)
         self.built = True  # the layers are: the model was called before
 
     def create_variables(self, input_tensor_spec: Batch | None = None, **kwargs: Any) -> tf.TensorSpec:

@@ -31,6 +31,7 @@ class LinearStateEncoder(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         check_size("LinearStateEncoder", "units", units)
         self.units = units
+        self.interaction = tf.identity  # fields do not interact
         self.row_weights = tf.keras.layers.Dense(units, use_bias=False, dtype=self.dtype_policy, name="row_weights")
         self.profile_weights = tf.keras.layers.Dense(units, dtype=self.dtype_policy, name="profile_weights")
 

@@ -1,10 +1,13 @@
 """Builds a list with a network of one level: at each position the candidate that the level prefers, of any channel."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from hrlrec_tf import exploration, retrieval
 from hrlrec_tf.candidates import Candidates, Request
-from hrlrec_tf.ranking import Encoded, Prefix, Ranker, list_outputs
+from hrlrec_tf.ranking import Ranker, flat
+from hrlrec_tf.ranking_state import Encoded, Prefix
 
 
 class FlatRanker(Ranker):
@@ -15,38 +18,30 @@ class FlatRanker(Ranker):
 
     def score(self, request: Request, candidates: Candidates) -> tf.Tensor:
         """What orders the candidates by Q as if each were shown first: [B, N]; 0 for padding."""
-        level, encoded = self.network.item_level, self._encode(request, candidates)
-        prefix = self._start(request, encoded, candidates)
-        state = self._state(level, tf.constant(1), request, encoded, prefix)
-        scores = self.network.click_probability(level.critic(state[:, tf.newaxis], encoded.actions))
+        level, encoded = self.network.item_level, self.encode(self.read(request), candidates)
+        state = self.state(level, 0, encoded, self.start(encoded))
+        scores = self.network.click_probability(level.critic(tf.expand_dims(state, 1), encoded.actions))
         return tf.where(candidates.item_id != "", scores, 0.0)
 
-    def _place(
-        self,
-        t: tf.Tensor,
-        request: Request,
-        candidates: Candidates,
-        encoded: Encoded,
-        prefix: Prefix,
-        epsilon: tf.Tensor,
-    ) -> tuple[dict[str, tf.Tensor], Prefix]:
-        """Fills position t; returns its outputs and the prefix of position t + 1."""
-        level, available = self.network.item_level, prefix.available
-        state = self._state(level, t, request, encoded, prefix)
-        preferences = level.preferences(state, encoded.actions)
-        greedy = retrieval.best(preferences, available)
+    def policy(self, t: int, encoded: Encoded, prefix: Prefix, allowed: tf.Tensor) -> exploration.Policy:
+        """The network's choices for position t, from 0, among the candidates `allowed` [B, N]."""
+        level = self.network.item_level
+        preferences = level.preferences(self.state(level, t, encoded, prefix), encoded.actions)
 
         def inside(index: tf.Tensor) -> tf.Tensor:
             """The policy's item in the channel of `index`."""
-            return retrieval.best(preferences, available & encoded.in_channel_of(index))
+            return retrieval.best(preferences, allowed & encoded.in_channel_of(index))
 
-        policy, share = exploration.Policy(greedy, inside), self.network.config.channel_exploration
-        choice = exploration.epsilon_greedy(policy, encoded.channels, available, epsilon, share)
-        q_item = level.critic(state, tf.gather(encoded.actions, choice.index, batch_dims=1))
-        values = {
+        return exploration.Policy(retrieval.best(preferences, allowed), inside)
+
+    def report(self, encoded: Encoded, prefixes: Sequence[Prefix], index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the network says of the candidates `index` [B, T] of a list, [B, T] each."""
+        level = self.network.item_level
+        states = flat(self.states(level, encoded, prefixes))
+        q_item = level.critic(states, flat(tf.gather(encoded.actions, index, batch_dims=1)))
+        q_item = tf.reshape(q_item, tf.shape(index))
+        return {
             "q_item": q_item,
             "q_channel": tf.zeros_like(q_item),
             "click_probability": self.network.click_probability(q_item),
         }
-        outputs = list_outputs(candidates, choice, values, tf.reduce_any(available, axis=-1))
-        return outputs, self._advance(t, request, candidates, encoded, prefix, choice.index)

@@ -59,13 +59,13 @@ def test_carried_states_are_those_of_training(network, reader):
     embedded = embed(network.embedding, tiny.read(reader, *BUILT))
     request, candidates = split(reader, BUILT)
     ranker, level = models.ranker(network), network.item_level
-    encoded = ranker._encode(request, candidates)
-    prefix = ranker._start(request, encoded, candidates)
+    encoded = ranker.encode(ranker.read(request), candidates)
+    prefix = ranker.start(encoded)
     logged = level.states(embedded, network.embedding)
     for t in range(T):
-        carried = ranker._state(level, tf.constant(t + 1), request, encoded, prefix)
+        carried = ranker.state(level, t, encoded, prefix)
         np.testing.assert_allclose(carried, logged[:, t], atol=2e-5, err_msg=str(t))
-        prefix = ranker._advance(tf.constant(t + 1), request, candidates, encoded, prefix, tf.fill([len(LISTS)], t))
+        prefix = ranker.advance(t, encoded, prefix, tf.fill([len(LISTS)], t))
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.0])

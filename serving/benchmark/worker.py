@@ -1,0 +1,199 @@
+"""One contestant of `hrlrec benchmark serve` in a process of its own; `FOLDER` holds the plan.
+
+`python -m serving.benchmark.worker KIND FOLDER`, see `hrlrec_tf.benchmark.processes`. Kinds:
+
+* `build`: makes the models;
+* `one-core`: signatures called in this process, TensorFlow with one thread;
+* `all-cores`: the same with TensorFlow's own choice of threads, as the server has it;
+* `server`: embedded servers, one for each model, on TensorFlow's one set of threads;
+* `server-batched`: the same with batching;
+* `load`: the load generator.
+"""
+
+import inspect
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hrlrec_tf.benchmark.processes import answer
+from hrlrec_tf.benchmark.timing import Times, measure
+from hrlrec_tf.errors import ModelError
+from serving.benchmark.plan import CALLS, HRLREC, Plan, base_of, newest_version
+from serving.benchmark.requests import Requests, ids_only
+from serving.messages import RankRequest
+
+BUILD, ONE_CORE, ALL_CORES, SERVER, SERVER_BATCHED, LOAD = (
+    *("build", "one-core", "all-cores"),
+    *("server", "server-batched", "load"),
+)
+BATCHING_FILE = pathlib.Path(__file__).parent.parent / "kit" / "batching.config"
+
+
+class InProcess:
+    """Calls of the models' signatures without a server."""
+
+    def __init__(self, folder: pathlib.Path, plan: Plan, one_core: bool) -> None:
+        import tensorflow as tf
+
+        if one_core:
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        self._requests, self._models = Requests(plan), {}
+        for model in {call.model for call in CALLS.values()}:
+            version = newest_version(base_of(folder, model))
+            if version is not None:
+                self._models[model] = tf.saved_model.load(str(version))
+
+    def known(self) -> list[str]:
+        """The calls that the models answer."""
+        return [
+            name
+            for name, call in CALLS.items()
+            if call.model in self._models and call.signature in self._models[call.model].signatures
+        ]
+
+    def sizes(self) -> dict[str, int]:
+        """`candidates` and `history` of the first request."""
+        (request,) = self._requests.make(1)
+        return {"candidates": len(request.candidates), "history": len(request.history)}
+
+    def run(
+        self, call: str, repeat: int, candidates: int | None = None, history: int | None = None, batch: int = 1
+    ) -> Times:
+        """Times of `repeat` calls, each of another batch of requests as far as there are."""
+        function = self._models[CALLS[call].model].signatures[CALLS[call].signature]
+        requests = self._requests.make(batch * min(repeat, 8), candidates, history)
+        batches = [_tensors(function, requests[n : n + batch], call) for n in range(0, len(requests), batch)]
+        turn = iter(range(repeat + 1))
+
+        def once() -> None:
+            for output in function(**batches[next(turn) % len(batches)]).values():
+                output.numpy()
+
+        return measure(once, repeat)
+
+
+class Servers:
+    """Embedded servers, one for each model."""
+
+    def __init__(self, folder: pathlib.Path, batching_file: str | None = None) -> None:
+        from serving.server import EmbeddedServer
+
+        options: dict[str, Any] = {} if batching_file is None else {"batching_parameters_file": batching_file}
+        bases = {call.model: base_of(folder, call.model) for call in CALLS.values()}
+        self._servers = {
+            model: EmbeddedServer(base, 0, model_name=model, **options).start()
+            for model, base in bases.items()
+            if newest_version(base) is not None
+        }
+
+    def addresses(self) -> dict[str, str]:
+        """Model -> gRPC address."""
+        return {model: server.address for model, server in self._servers.items()}
+
+    def state(self) -> dict[str, float]:
+        """The ranking model's `version`, the process's memory `rss_mb`, and the `moment` on the monotonic clock."""
+        return {"version": self._servers[HRLREC].version, "rss_mb": resident_mb(), "moment": time.monotonic()}
+
+
+class Load:
+    """The load generator; latencies come back as seconds of the monotonic clock, see `load.Samples`."""
+
+    def __init__(self, plan: Plan) -> None:
+        from serving.benchmark import load
+
+        self._load, self._plan, self._requests = load, plan, Requests(plan)
+        self._messages: dict[str, Any] = {}
+
+    def closed(self, call: str, address: str, callers: int, calls: int | None, seconds: float | None) -> dict[str, Any]:
+        """`calls` calls of each caller, or as many as fit into `seconds`."""
+        with self._generator(call, address) as generator:
+            generator.closed_loop(1, calls=1)
+            return _plain(generator.closed_loop(callers, calls=calls, seconds=seconds))
+
+    def open(self, call: str, address: str, rate: float, seconds: float) -> dict[str, Any]:
+        """Poisson arrivals."""
+        with self._generator(call, address) as generator:
+            generator.closed_loop(1, calls=1)
+            return _plain(generator.open_loop(rate, seconds))
+
+    def client(self, address: str, calls: int) -> Times:
+        """`RankingClient.rank`, from dataclasses to dataclasses."""
+        from serving.client import RankingClient
+
+        requests = self._requests.make(min(calls, self._plan.requests))
+        turn = iter(range(calls + 1))
+        with RankingClient(address, HRLREC, deadline_seconds=self._load.DEADLINE_SECONDS) as client:
+            return measure(lambda: client.rank(requests[next(turn) % len(requests)]), calls)
+
+    def _generator(self, call: str, address: str) -> Any:
+        named = CALLS[call]
+        if call not in self._messages:
+            inputs = self._load.signature_inputs(address, named.model, named.signature)
+            if inputs is None:
+                raise ModelError(f"the model at {address} has no signature {named.signature!r}")
+            requests = _of_call(self._requests.make(self._plan.requests), call)
+            self._messages[call] = [
+                self._load.message([request], named.model, named.signature, inputs) for request in requests
+            ]
+        return self._load.LoadGenerator(address, self._messages[call])
+
+
+def batches() -> bool:
+    """Whether the embedded server knows batching."""
+    from serving.server import EmbeddedServer
+
+    return "batching_parameters_file" in inspect.signature(EmbeddedServer).parameters
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in RAM."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def questions(kind: str, folder: str, quick: bool) -> Mapping[str, Callable[..., Any]]:
+    """What the contestant `kind` can be asked."""
+    place = pathlib.Path(folder)
+    plan = Plan.read(place)
+    if kind == BUILD:
+        from serving.benchmark import models
+
+        return {"build": lambda: models.build(place, plan)}
+    if kind in (ONE_CORE, ALL_CORES):
+        contestant = InProcess(place, plan, kind == ONE_CORE)
+        return {"known": contestant.known, "sizes": contestant.sizes, "run": contestant.run}
+    if kind == LOAD:
+        generator = Load(plan)
+        return {"closed": generator.closed, "open": generator.open, "client": generator.client}
+    servers = Servers(place, str(BATCHING_FILE) if kind == SERVER_BATCHED else None)
+    return {"addresses": servers.addresses, "state": servers.state}
+
+
+def _of_call(requests: Sequence[RankRequest], call: str) -> Sequence[RankRequest]:
+    return ids_only(requests) if CALLS[call].ids_only else requests
+
+
+def _tensors(function: Any, requests: Sequence[RankRequest], call: str) -> dict[str, Any]:
+    import tensorflow as tf
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    from serving import tensors
+
+    inputs = {
+        name: meta_graph_pb2.TensorInfo(dtype=spec.dtype.as_datatype_enum, tensor_shape=spec.shape.as_proto())
+        for name, spec in function.structured_input_signature[1].items()
+    }
+    made = tensors.to_tensors(_of_call(requests, call), inputs)
+    return {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in made.items()}
+
+
+def _plain(samples: Any) -> dict[str, Any]:
+    columns = {name: getattr(samples, name).tolist() for name in ("due", "sent", "done")}
+    return {**columns, "status": samples.status}
+
+
+if __name__ == "__main__":
+    answer(questions)

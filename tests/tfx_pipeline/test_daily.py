@@ -1,0 +1,95 @@
+"""The command line of a daily run, and the card it leaves."""
+
+import argparse
+import datetime
+import json
+
+import pytest
+
+from hrlrec_tf.errors import ConfigError
+from hrlrec_tf.simulator.config import WorldConfig
+from hrlrec_tf.simulator.logs import write_log
+from tfx_pipeline import card, daily
+from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.window import Window
+
+NOW = datetime.datetime(2024, 1, 4, 7, tzinfo=datetime.timezone.utc)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("daily") / "log"
+    write_log(WorldConfig(users=20, items=30, days=3, requests_per_day=10), folder, progress=False)
+    return folder
+
+
+def parse(log, workdir, *words):
+    parser = argparse.ArgumentParser()
+    daily.VERB.add_arguments(parser)
+    return daily.pipeline_config(parser.parse_args(["--log", str(log), "--workdir", str(workdir), *words]), NOW)
+
+
+def test_the_newest_day_with_mature_labels_judges(log, tmp_path):
+    assert parse(log, tmp_path).daily.window.date == "2024-01-03"
+    assert parse(log, tmp_path, "--maturity-hours", "8").daily.window.date == "2024-01-02"
+    config = parse(log, tmp_path, "--date", "2024-01-02", "--train-days", "1")
+    assert config.daily.window.dates == ["2024-01-01", "2024-01-02"]
+    (example_gen,) = (each for each in create_pipeline(config).components if each.id == "SessionExampleGen")
+    assert example_gen.spec.exec_properties["date"] == "2024-01-02"
+    assert Window.of("2024-01-02", example_gen.spec.exec_properties["days"]) == config.daily.window
+    assert config.daily.warm == ("training.epochs=1",) and config.daily.newest == 0
+
+
+def test_limits_come_from_a_file(log, tmp_path):
+    (tmp_path / "limits.yaml").write_text("data: {hours: 0.5}\nmodel: {auc_change: -0.1}\nthresholds: {auc: 0.6}\n")
+    config = parse(log, tmp_path / "work", "--limits", str(tmp_path / "limits.yaml"))
+    assert config.daily.data.hours == 0.5 and config.daily.model.auc_change == -0.1 and config.thresholds.auc == 0.6
+
+
+@pytest.mark.parametrize(
+    ("words", "limits", "message"),
+    [
+        (["--date", "2024-01-04"], None, "clicks on 2024-01-04 may still come in .* judged is 2024-01-03"),
+        (["--keep", "0"], None, "--keep must be at least 1"),
+        (["--warm", "training.epoch=1"], None, "epoch"),
+        ([], "data: {hour: 0.5}", "limits.yaml: .*data.hour"),
+        ([], "gates: {}", "limits.yaml: must have the sections data, model, thresholds"),
+        ([], "- 1", "limits.yaml: must have the sections"),
+        (["--train-days", "0"], None, "train_days must be at least 1"),
+    ],
+)
+def test_bad_usage_is_refused(log, tmp_path, words, limits, message):
+    if limits is not None:
+        (tmp_path / "limits.yaml").write_text(limits)
+        words = [*words, "--limits", str(tmp_path / "limits.yaml")]
+    with pytest.raises(ConfigError, match=message):
+        parse(log, tmp_path / "work", *words)
+
+
+def test_the_card_says_what_was_learnt_and_how_it_was_judged():
+    auc = {"": {"prediction": 0.71, "prediction_base": 0.7, "prediction_lr": 0.65}}
+    shown = {"channel_shares": {"news": 0.6, "video": 0.4}, "distinct_lists": 90, "between_user_channel_variance": 0.02}
+    written = card.build(
+        version=8,
+        window={"dates": ["2024-01-01", "2024-01-02", "2024-01-03"]},
+        gates={
+            "data": {"findings": ["channel 'radio' is new"], "figures": {}},
+            "quality": {"findings": [], "figures": {"auc": auc}},
+            "stability": {"findings": [], "figures": {"old": shown, "new": shown}},
+        },
+        metrics={"": {"": {"auc": 0.71, "calibration": 1.01}}, "channel": {"news": {"auc": 0.7}}},
+        training={"epochs": 1},
+        config={"losses": {}},
+        lineage={"base_version": 5},
+    )
+    text = card.markdown(json.loads(json.dumps(written)))
+    for line in (
+        "Trained on 2024-01-01 to 2024-01-02, judged on 2024-01-03; goes on from version 5.",
+        "| all | 0.71 | 1.01 |",
+        "| channel news | 0.7 | nan |",
+        "**Data.** Channel 'radio' is new.",
+        "**Quality.** Nothing to remark.",
+        "| AUC | this model | the last blessed model | LR |",
+        "| share of news | 60.0% | 60.0% |",
+    ):
+        assert line in text.splitlines(), line

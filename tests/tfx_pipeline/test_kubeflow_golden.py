@@ -1,0 +1,74 @@
+"""The compiled pipeline equals the golden file, digests and versions aside.
+
+After a wanted change renew it, and read the difference before you commit it:
+
+    RENEW_GOLDEN=1 python -m pytest tests/tfx_pipeline/test_kubeflow_golden.py
+"""
+
+import os
+import pathlib
+import re
+
+import pipeline_fakes as fakes
+import pytest
+import tfx
+import yaml
+
+from tfx_pipeline import kubeflow_runner, kubeflow_settings
+from tfx_pipeline.pipeline import create_pipeline
+
+RELEASE = ".".join(tfx.__version__.split(".")[:2])
+GOLDEN = pathlib.Path(__file__).parent / "golden" / f"pipeline-tfx-{RELEASE}.yaml"
+
+
+class _Block(yaml.SafeDumper):
+    """Dumps JSON and other texts of several lines as they are, so that a difference shows one changed line."""
+
+
+def _text(dumper, text):
+    lines = "\n" in text and not any(line != line.rstrip() for line in text.splitlines())
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if lines else None)
+
+
+_Block.add_representer(str, _text)
+
+
+def normalised(compiled: str) -> str:
+    """The documents with digests and TFX's version replaced."""
+    text = re.sub(r"\b[0-9a-f]{64}\b", "DIGEST", compiled)
+    text = re.sub(r"(?m)^sdkVersion: tfx-.*$", "sdkVersion: tfx-VERSION", text)
+    return yaml.dump_all(yaml.safe_load_all(text), Dumper=_Block, sort_keys=True, width=10_000)
+
+
+def compiled_with(folder: pathlib.Path, settings: kubeflow_settings.KubeflowSettings) -> str:
+    output = folder / "pipeline.yaml"
+    config = fakes.pipeline_config(root="gs://bucket/root", dataset='{"log": "gs://bucket/log"}', beam_args=("--a=b",))
+    kubeflow_runner.compile_pipeline(create_pipeline(config), output, "registry.example/hrlrec:1", settings)
+    return normalised(output.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    file = tmp_path_factory.mktemp("golden") / "settings.yaml"
+    secrets = [
+        {"secret": "hrlrec-masking", "env": {"HRLREC_MASK_KEY": "key"}, "tasks": ["SessionExampleGen"]},
+        {"secret": "hrlrec-storage", "mount": "/var/secrets/storage"},
+    ]
+    given = yaml.safe_load(kubeflow_settings.DEFAULTS.read_text("utf-8"))
+    file.write_text(yaml.safe_dump({**given, "secrets": secrets}), "utf-8")
+    return kubeflow_settings.load(file)
+
+
+def test_the_compiled_pipeline_equals_the_golden_file(tmp_path, settings):
+    compiled = compiled_with(tmp_path, settings)
+    if os.environ.get("RENEW_GOLDEN"):
+        GOLDEN.write_text(compiled, "utf-8")
+    if not GOLDEN.exists():
+        pytest.skip(f"there is no golden file of TFX {RELEASE}; make one with RENEW_GOLDEN=1")
+    assert compiled == GOLDEN.read_text("utf-8"), "after a wanted change renew the file: see this module's docstring"
+
+
+def test_digests_and_versions_do_not_count():
+    before = f"a: {'0' * 64}\nsdkVersion: tfx-1.16.0\n"
+    after = f"a: {'f' * 64}\nsdkVersion: tfx-1.16.1\n"
+    assert normalised(before) == normalised(after) != normalised("a: b\nsdkVersion: tfx-1.16.0\n")
