@@ -148,8 +148,8 @@ class SessionDataset:
     def batches(self, batch_size: int, shuffle_seed: int, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """One epoch of batches of lists in an order that depends on the seed, without its first `skip` batches.
 
-        The last batch may be smaller. A `share` of an epoch has no end: it begins again, so that workers whose shares
-        or speeds differ can take steps together; every batch is full.
+        The last batch may be smaller. A `share` of an epoch has no end: one of another order follows, so that workers
+        whose shares or speeds differ can take steps together; every batch is full.
         """
 
         def cut(lists: tf.data.Dataset) -> tf.data.Dataset:

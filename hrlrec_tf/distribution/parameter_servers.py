@@ -22,7 +22,7 @@ from hrlrec_tf.errors import TrainingError
 
 # A worker notes its number in its own memory: a dataset function is one graph for all workers, and reads it there.
 _PLACE = "ram://hrlrec_worker"
-_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 
 
 def serve(task: Task) -> NoReturn:
