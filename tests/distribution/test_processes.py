@@ -85,9 +85,11 @@ def test_parameter_servers_learn_what_one_machine_learns(prepared, tmp_path):
 
 
 def test_a_synchronous_step_is_the_step_on_the_whole_batch(tmp_path):
-    """Of lists without padding: each worker's mean then counts alike. A worker knows its own pool of items only."""
+    """Of lists without padding, for workers' means count alike; without the similarity loss, for a worker knows its own
+    pool of items only; and without clipping, whose norm takes what two workers add to one row of a table one by one.
+    """
     data = write(tmp_path / "sessions", lists=16, validation=4)
-    settings = ("training.epochs=1", "losses.similarity=0")
+    settings = ("training.epochs=1", "losses.similarity=0", "training.gradient_clip=1000")
     out, sizes = tmp_path / "model", {"chief": 1, "worker": 1}
     with clusters.Cluster(sizes, tmp_path / "logs", *words("multi-worker", data, out, *settings)) as cluster:
         assert [cluster.wait("chief"), cluster.wait("worker")] == [0, 0], cluster.said("chief")
@@ -97,7 +99,8 @@ def test_a_synchronous_step_is_the_step_on_the_whole_batch(tmp_path):
     gradients = [name for name in mine if "_momentums" in name or "optimizer/_variables" in name]
     assert any(np.abs(other[name]).max() > 1e-4 for name in gradients)
     for name, value in other.items():
-        np.testing.assert_allclose(mine[name], value, atol=1e-5, err_msg=name)
+        if not name.startswith("noise/"):  # each worker draws for its own lists
+            np.testing.assert_allclose(mine[name], value, atol=1e-5, err_msg=name)
 
 
 def test_training_goes_on_when_a_worker_dies_and_takes_it_back(prepared, tmp_path):
