@@ -110,7 +110,11 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["hrlrec_tf", "hrlrec_tf.*", "tfx_pipeline", "tfx_pipeline.*", "serving", "serving.*"]
     ),
-    package_data={"hrlrec_tf": ["**/*.yaml", "**/*.html.j2"], "serving": ["kit/*"], "tfx_pipeline": ["*.yaml"]},
+    package_data={
+        "hrlrec_tf": ["**/*.yaml", "**/*.html.j2"],
+        "serving": ["kit/*"],
+        "tfx_pipeline": ["*.yaml", "kubernetes/*.yaml"],
+    },
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={

@@ -12,6 +12,7 @@ from hrlrec_tf.baselines.ctr import config as ctr_config
 from hrlrec_tf.baselines.ctr.config import CtrConfig
 from hrlrec_tf.baselines.rl import config as rl_config
 from hrlrec_tf.config import Config
+from hrlrec_tf.distribution import cluster
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.settings import Sections
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     from hrlrec_tf.data.input import SessionReader
+    from hrlrec_tf.distribution.machines import Machines
     from hrlrec_tf.evaluation.scoring import Scorer
     from hrlrec_tf.networks.list_network import ListNetwork
     from hrlrec_tf.quotas import Quotas
@@ -66,16 +68,25 @@ def train(
     resume: bool = False,
     progress: bool = True,
     warm_start: str | None = None,
+    machines: "Machines | None" = None,
 ) -> Mapping[str, object]:
     """Trains a model under `settings(model)` or an override of them; arguments and errors: `training.train`."""
     if warm_start is not None and model in ctr_config.MODELS:
         raise ConfigError(f"{model} cannot be gone on with; leave --warm-start out, or train a model that learns lists")
+    if machines is not None and machines.task.strategy != cluster.SINGLE and model in ctr_config.MODELS:
+        raise ConfigError(f"{model} trains on one machine; choose --strategy {cluster.SINGLE}")
     rest = (schema, transform_dir, train_files, validation_files, out)
     if model not in ctr_config.MODELS:
         from hrlrec_tf import training
 
         return training.train(
-            cast(Config, config), *rest, resume=resume, progress=progress, model=model, warm_start=warm_start
+            cast(Config, config),
+            *rest,
+            resume=resume,
+            progress=progress,
+            model=model,
+            warm_start=warm_start,
+            machines=machines,
         )
     from hrlrec_tf.baselines.ctr import training as ctr_training
 

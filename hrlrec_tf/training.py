@@ -8,7 +8,7 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -18,13 +18,16 @@ from tqdm import tqdm
 from hrlrec_tf import cli, losses, model_folder, models
 from hrlrec_tf import warm_start as warm_starts
 from hrlrec_tf.agents.builder import HRL_REC, build_agent, build_network
-from hrlrec_tf.agents.experience import ListExperience, RewardModel, row_weights
+from hrlrec_tf.agents.experience import ListExperience, row_weights
 from hrlrec_tf.agents.health import HealthMonitor
+from hrlrec_tf.agents.stream import ExperienceStream
 from hrlrec_tf.baselines.rl.designs import DESIGNS
 from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema as schemas
-from hrlrec_tf.data.hiding import hide_in_batches
-from hrlrec_tf.data.input import SessionDataset, SessionReader, session_records
+from hrlrec_tf.data.input import SessionReader, session_records
+from hrlrec_tf.distribution.machines import Machines
+from hrlrec_tf.distribution.parameter_servers import AsynchronousSteps, ParameterServers
+from hrlrec_tf.distribution.steps import Steps
 from hrlrec_tf.errors import DataError, ModelError
 from hrlrec_tf.evaluation import metrics
 from hrlrec_tf.evaluation.request_panel import RequestPanel
@@ -50,6 +53,7 @@ def train(
     progress: bool = True,
     model: str = MODEL,
     warm_start: str | None = None,
+    machines: Machines | None = None,
 ) -> Mapping[str, object]:
     """Trains HRL-Rec or an RL competitor and keeps the networks of the best validation AUC.
 
@@ -66,6 +70,7 @@ def train(
       model: `hrl-rec`, or one of `baselines.rl.config.MODELS`.
       warm_start: a finished model folder of the same model and sizes, whose last weights, targets and optimizer state
         are gone on with; see `model_folder.check_warm_start`. Values that it does not know get rows of their own.
+      machines: that train; this one by default.
 
     Returns:
       What `result.json` holds: best validation metrics, epochs, batches; `growth` where a warm start changed the ids.
@@ -75,22 +80,25 @@ def train(
       ModelError: `out` holds a finished model, or one of other settings.
       TrainingError: a loss is NaN or infinite, or a critic has died.
     """
+    machines = Machines() if machines is None else machines
     vanished = config.training.vanished
-    with warm_starts.joined_transform(warm_start, model, schema, transform_dir, vanished) as transform:
-        folder = model_folder.open_folder(
-            pathlib.Path(out), config, train_files, schema, transform, resume, model, warm_start
-        )
-    tf.keras.utils.set_random_seed(config.training.seed)
-    reader = SessionReader(schema, str(folder / "transform"))
-    run = _Run(config, reader, folder, train_files, validation_files, model)
-    run.start(warm_start)
-    while run.epoch < config.training.epochs and run.stale_epochs < config.training.patience:
-        run.train_epoch(progress)
-    result = {"model": model, "epochs": run.epoch, "batches": int(run.agent.train_step_counter), **run.best}
-    if warm_start is not None and (counts := WarmStart(warm_start, config, reader).counts(run.agent.model)):
-        result["growth"] = counts
-    cli.write_json(folder / model_folder.RESULT, result)
-    return result
+    with machines.folder(pathlib.Path(out)) as own:
+        with warm_starts.joined_transform(warm_start, model, schema, transform_dir, vanished) as transform:
+            go_on = resume and machines.task.chief
+            folder = model_folder.open_folder(own, config, train_files, schema, transform, go_on, model, warm_start)
+        machines.wait()
+        tf.keras.utils.set_random_seed(config.training.seed)
+        reader = SessionReader(schema, str(folder / "transform"))
+        run = _Run(config, reader, folder, train_files, validation_files, model, machines)
+        run.start(warm_start, pathlib.Path(out))
+        while run.epoch < config.training.epochs and run.stale_epochs < config.training.patience:
+            run.train_epoch(progress)
+        result = {"model": model, "epochs": run.epoch, "batches": run.step, **run.best}
+        if warm_start is not None and (counts := WarmStart(warm_start, config, reader).counts(run.agent.model)):
+            result["growth"] = counts
+        cli.write_json(folder / model_folder.RESULT, result)
+        machines.wait()
+        return result
 
 
 def load(model_dir: str) -> tuple[ListNetwork, SessionReader, Config]:
@@ -120,18 +128,16 @@ class _Run:
         train_files: Sequence[str],
         validation_files: Sequence[str],
         model: str = MODEL,
+        machines: Machines | None = None,
     ) -> None:
+        machines = Machines() if machines is None else machines
         self.config, self.reader, self.folder = config, reader, folder
-        self.sessions, self.validation_files = SessionDataset(reader, train_files), list(validation_files)
+        self.stream, self.validation_files = ExperienceStream(config, reader, train_files), list(validation_files)
         self._design = _DESIGNS[model]
-        self.agent = build_agent(config, reader, self._design)
-        unknown = reader.spec.id_rule("channel").unknown
-        self.rewards = RewardModel(config.rewards, reader.vocabulary("channel"), unknown)
+        with machines.strategy.scope():
+            self.agent = build_agent(config, reader, self._design)
         self.health = HealthMonitor(config)
-        # No Python control flow depends on tensors, and AutoGraph would triple the tracing time.
-        self.train_step = tf.function(
-            self._train_step, input_signature=[self._experience(0).element_spec], autograph=False
-        )
+        self.learner, self.steps = self._learning(machines, train_files)
         self._epoch = tf.Variable(0, dtype=tf.int64)
         self._stale = tf.Variable(0, dtype=tf.int64)
         self._best_auc = tf.Variable(-math.inf, dtype=tf.float64)
@@ -146,6 +152,17 @@ class _Run:
         self._panels: dict[str, RequestPanel] = {}
         self._last = tf.train.CheckpointManager(last, str(folder / "checkpoints/last"), max_to_keep=2)
         self._best = tf.train.CheckpointManager(best, str(folder / "checkpoints/best"), max_to_keep=1)
+
+    def _learning(self, machines: Machines, train_files: Sequence[str]) -> tuple[Any, Steps]:
+        """The agent that takes the steps, and the steps; elsewhere than `agent` where servers hold the weights."""
+        training = self.config.training
+        if not isinstance(machines, ParameterServers):
+            return self.agent, Steps(machines, self.stream, training, self._train_step)
+        with machines.on_servers():
+            reader = self.reader.reopen()
+            learner = build_agent(self.config, reader, self._design)
+            stream = ExperienceStream(self.config, reader, train_files, kept_bytes=-1)
+        return learner, AsynchronousSteps(machines, stream, training, self._train_step, learner, self.agent)
 
     @property
     def kept(self) -> ListNetwork:
@@ -165,7 +182,7 @@ class _Run:
     @property
     def step(self) -> int:
         """Batches trained on in all epochs."""
-        return int(self.agent.train_step_counter)
+        return int(self.agent.train_step_counter.numpy())
 
     @property
     def stale_epochs(self) -> int:
@@ -177,9 +194,13 @@ class _Run:
         """Validation metrics of the kept networks."""
         return {} if math.isinf(float(self._best_auc)) else {"validation_auc": float(self._best_auc)}
 
-    def start(self, warm_start: str | None = None) -> None:
-        """Goes on from the last checkpoint; if there is none, from another model's, or starts the critics."""
-        checkpoint = self._last.latest_checkpoint
+    def start(self, warm_start: str | None = None, begun: pathlib.Path | None = None) -> None:
+        """Goes on from the last checkpoint; if there is none, from another model's, or starts the critics.
+
+        Args:
+          warm_start: the other model's folder. begun: the folder whose checkpoint counts, by default the run's own.
+        """
+        checkpoint = tf.train.latest_checkpoint(str((begun or self.folder) / "checkpoints/last"))
         if checkpoint is None and warm_start is not None:
             WarmStart(warm_start, self.config, self.reader).take_over(self.agent, self._design)
         elif checkpoint is None:
@@ -191,13 +212,14 @@ class _Run:
                 raise ModelError(
                     f"{checkpoint} was written by another version of hrlrec_tf; start again without --resume"
                 ) from error
+        self.steps.send()
         self._log = MetricsLog(self.folder, self.epoch)
 
     def _start_critics(self) -> None:
         """Starts each level's critics at the mean logged return of the first batches."""
         totals: dict[str, list[float]] = {level: [] for level in self.agent.levels}
         cap, known = self.config.losses.propensity_cap, False
-        for experience in self._experience(epoch=0).take(_RETURN_BATCHES):
+        for experience in self.stream.epoch(0).take(_RETURN_BATCHES):
             discount, weights = losses.discounts(experience.valid), row_weights(experience, cap)
             known = known or bool(tf.reduce_any((experience.propensity < 1) & (experience.valid > 0)))
             for level, agent in self.agent.levels.items():
@@ -217,15 +239,19 @@ class _Run:
     def train_epoch(self, progress: bool) -> None:
         """The rest of a pass over the training sessions, then validation and a checkpoint."""
         done = self.health.batches
-        batches = self._experience(self.epoch, done)
-        bar = tqdm(batches, f"epoch {self.epoch + 1}", unit="batch", initial=done, disable=not progress)
-        for batch, experience in enumerate(bar, start=done + 1):
-            self.health.add(self.train_step(experience))
+        before = self.step - done
+        steps = self.steps.epoch(self.epoch, done)
+        bar = tqdm(steps, f"epoch {self.epoch + 1}", unit="batch", initial=done, disable=not progress)
+        for batch, values in enumerate(bar, start=done + 1):
+            if values is not None:
+                self.health.add(values)
             due = batch % self.config.training.checkpoint_batches == 0
             if due or batch % _CHECK_BATCHES == 0:
-                self.health.check(self.step)
+                self.health.check(before + batch)
             if due:
+                self.steps.fetch()
                 self._last.save()
+        self.steps.fetch()
         values = self.health.finish_epoch(self.step)
         self._epoch.assign_add(1)
         self._record("train", values)
@@ -234,7 +260,7 @@ class _Run:
         self._last.save()
 
     def _train_step(self, experience: ListExperience) -> tf.Tensor:
-        return self.health.pack(self.agent.train(experience).extra.metrics)
+        return self.health.pack(self.learner.train(experience).extra.metrics)
 
     def _validate(self) -> None:
         """Scores the validation sessions; keeps the networks if their AUC is the best so far."""
@@ -275,14 +301,6 @@ class _Run:
             figures = dataclasses.asdict(panel.statistics())
             shares = figures.pop("channel_shares")
             self._record("panel", {**figures, **{f"channel_share/{name}": share for name, share in shares.items()}})
-
-    def _experience(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
-        seed = self.config.training.seed * 100_003 + epoch
-        sessions = self.sessions.batches(self.config.training.batch_size, seed, skip)
-        rate = self.config.training.hidden_ids
-        if rate:
-            sessions = hide_in_batches(sessions, self.reader.spec, self.reader.sizes, rate, seed, skip)
-        return sessions.map(self.rewards.experience, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _record(self, split: str, values: Mapping[str, float]) -> None:
         finite = {name: value for name, value in values.items() if math.isfinite(value)}

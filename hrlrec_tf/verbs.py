@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from hrlrec_tf import models
 from hrlrec_tf.cli import Verb
+from hrlrec_tf.distribution import cluster
 from hrlrec_tf.errors import ConfigError, DataError
 
 
@@ -24,17 +25,29 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="go on from a finished model, its optimizer state included; values new to it get rows of their own",
     )
+    parser.add_argument(
+        "--strategy",
+        default=cluster.SINGLE,
+        choices=cluster.STRATEGIES,
+        help="train on this machine, or as one process of the cluster in TF_CONFIG (docs/distributed.md)",
+    )
 
 
 def _train(args: argparse.Namespace) -> Mapping[str, Any]:
     from hrlrec_tf import model_folder
     from hrlrec_tf.data import schema
+    from hrlrec_tf.distribution import start
 
+    task = cluster.read_task(args.strategy)
     models.use_machine(args.model)
+    machines = start.join(task)
     data = session_folder(args.data)
     features = schema.read(str(data / "schema.pbtxt"))
     if args.warm_start is not None:
         model_folder.check_warm_start(pathlib.Path(args.warm_start), args.model, features)
+    if task.chief:
+        fitted_transform(data)
+    machines.wait()
     result = models.train(
         args.model,
         models.settings(args.model, args.preset).override(args.set),
@@ -45,6 +58,7 @@ def _train(args: argparse.Namespace) -> Mapping[str, Any]:
         args.out,
         resume=args.resume,
         warm_start=args.warm_start,
+        machines=machines,
     )
     if args.warm_start is not None:
         counts = cast(Mapping[str, Mapping[str, int]], result.get("growth", {}))

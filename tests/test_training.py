@@ -280,7 +280,7 @@ def test_one_trace(train, few, quick):
     """The last batch of an epoch is smaller, and the profiles' width differs."""
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training._Run, "_validate", lambda run: seen.append(run.train_step))
+        patch.setattr(training._Run, "_validate", lambda run: seen.append(run.steps.function))
         train([few], [], "training.batch_size=3", "training.epochs=2")
     assert seen[1].experimental_get_tracing_count() == 1 and seen[0] is seen[1]
 
@@ -377,7 +377,7 @@ def test_critics_start_at_the_mean_return(train, few, monkeypatch):
             started[level] = layers.critic.state_weights.bias.numpy().item()
         followers = run.agent.target.levels["item"].critic.state_weights.bias
         assert followers.numpy().item() == started["item"]
-        experience = next(iter(run._experience(0)))
+        experience = next(iter(run.stream.epoch(0)))
         found = run.agent.loss(experience).extra.metrics
         started["expected"] = {level: float(found[f"{level}_return_mean"]) for level in ("channel", "item")}
         raise KeyboardInterrupt

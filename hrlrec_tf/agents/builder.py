@@ -49,7 +49,9 @@ def compose_agent(config: Config, network: ListNetwork, target: ListNetwork, des
         session_observation_spec(network.spec),
         config,
         policies=(policy, ExploringPolicy(policy, COLLECT_EPSILON)),
-        train_step_counter=tf.Variable(0, dtype=tf.int64, name="train_step"),
+        train_step_counter=tf.Variable(
+            0, dtype=tf.int64, name="train_step", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+        ),
     )
     agent.initialize()
     return agent

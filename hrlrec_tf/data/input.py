@@ -4,6 +4,7 @@ The same transform graph runs here, in evaluation and inside the exported model,
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -33,11 +34,16 @@ class SessionReader:
 
     def __init__(self, schema: schema_pb2.Schema, transform_dir: str) -> None:
         """Args: the sessions' schema and a TensorFlow Transform output folder fitted on such sessions."""
+        self._made_of = schema, transform_dir
         self.spec: FeatureSpec = from_schema(schema)
         self._feature_spec = schema_utils.schema_as_feature_spec(schema).feature_spec
         self._transform = tft.TFTransformOutput(transform_dir)
         self._layer = self._transform.transform_features_layer()
         self.sizes = vocabulary_sizes(self._transform, self.spec)
+
+    def reopen(self) -> "SessionReader":
+        """The same with look-up tables of its own: where the strategy of tf.distribute around this call wants them."""
+        return SessionReader(*self._made_of)
 
     @property
     def layer(self) -> tf.keras.Model:
@@ -102,6 +108,16 @@ class SessionReader:
         return values
 
 
+class Share(NamedTuple):
+    """The lists of an epoch that one of several workers reads: every `workers`-th, from the `place`-th on.
+
+    Workers that share an epoch must be given the same files and seed. `place` may be a tensor.
+    """
+
+    place: int | tf.Tensor
+    workers: int
+
+
 class SessionDataset:
     """The sessions of one split, read once per epoch; a small split is looked up once and then kept in memory.
 
@@ -123,19 +139,30 @@ class SessionDataset:
             for whole in records.batch(_KEPT_LISTS).map(reader.read):
                 self._kept = whole
 
-    def batches(self, batch_size: int, shuffle_seed: int, skip: int = 0) -> tf.data.Dataset:
+    def count(self) -> int:
+        """Number of lists; streamed files are read once to know it."""
+        if self._kept is not None:
+            return int(self._kept["timestamp"].shape[0])
+        return int(session_records(self._files).reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))
+
+    def batches(self, batch_size: int, shuffle_seed: int, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """One epoch of batches of lists in an order that depends on the seed, without its first `skip` batches.
 
-        The last batch may be smaller.
+        The last batch may be smaller. A `share` of an epoch has no end: one of another order follows, so that workers
+        whose shares or speeds differ can take steps together; every batch is full.
         """
+
+        def cut(lists: tf.data.Dataset) -> tf.data.Dataset:
+            own = lists if share is None else lists.shard(share.workers, share.place).repeat()
+            return own.batch(batch_size).skip(skip)
+
         if self._kept is None:
-            records = session_records(self._files, shuffle_seed).batch(batch_size).skip(skip)
+            records = cut(session_records(self._files, shuffle_seed))
             batches = records.map(self._reader.read, num_parallel_calls=tf.data.AUTOTUNE)
         else:
             kept = self._kept
             lists = tf.data.Dataset.range(kept["timestamp"].shape[0])
-            order = lists.shuffle(max(len(lists), 1), seed=shuffle_seed).batch(batch_size).skip(skip)
-            batches = order.map(
+            batches = cut(lists.shuffle(max(len(lists), 1), seed=shuffle_seed)).map(
                 lambda chosen: _trim({name: tf.gather(values, chosen) for name, values in kept.items()})
             )
         return batches.prefetch(tf.data.AUTOTUNE)

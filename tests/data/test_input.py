@@ -5,7 +5,7 @@ import tensorflow as tf
 import tiny
 
 from hrlrec_tf.data import input as inputs
-from hrlrec_tf.data.input import SessionDataset, session_records
+from hrlrec_tf.data.input import SessionDataset, Share, session_records
 from hrlrec_tf.errors import DataError
 
 SPEC = sessions.SPEC
@@ -76,6 +76,20 @@ def test_an_epoch_is_every_list_once(dataset, files):
 def test_the_seed_decides_the_order(dataset):
     first, again, other = (keys(dataset.batches(16, shuffle_seed=seed)) for seed in (1, 1, 2))
     assert first == again and first != other and sorted(first) == sorted(other)
+
+
+def test_shares_of_an_epoch_are_disjoint_and_without_an_end(dataset):
+    """80 lists for three workers."""
+    lists = sum(tiny.SPLITS.values())
+    assert dataset.count() == lists
+    sizes = [27, 27, 26]
+    shares = [keys(dataset.batches(1, 5, share=Share(index, 3)).take(size)) for index, size in enumerate(sizes)]
+    assert sorted(sum(shares, [])) == sorted(keys(dataset.batches(16, shuffle_seed=5)))
+    other = keys(dataset.batches(1, 6, share=Share(0, 3)).take(27))
+    assert set(other) != set(shares[0])  # each epoch another share, so that no list hangs on one worker
+    longer = list(dataset.batches(16, 5, skip=1, share=Share(0, 3)).take(4))
+    assert [len(batch["timestamp"]) for batch in longer] == [16] * 4
+    assert keys(longer)[:11] == shares[0][16:27]
 
 
 def test_both_ways_of_reading_yield_the_same_lists(reader, files):

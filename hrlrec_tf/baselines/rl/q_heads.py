@@ -45,7 +45,12 @@ class DuelingHead(QHead):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.mean_candidate = self.add_weight(
-            "mean_candidate", [self.action_dim], dtype=self.variable_dtype, initializer="zeros", trainable=False
+            "mean_candidate",
+            [self.action_dim],
+            dtype=self.variable_dtype,
+            initializer="zeros",
+            trainable=False,
+            aggregation=tf.VariableAggregation.MEAN,
         )
 
     def call(self, states: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
