@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hrlrec_tf.data import masking
-from hrlrec_tf.data.config import Masking
+from hrlrec_tf.data.rules import Masking
 from hrlrec_tf.features import Kind
 from serving import tensor_values, tensors
 from serving.batches import RANK, RANK_IDS, RECOMMEND

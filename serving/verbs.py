@@ -144,7 +144,7 @@ def _impression_log(args: argparse.Namespace) -> "Iterator[ImpressionLog | None]
     if args.impression_log is None:
         yield None
         return
-    from hrlrec_tf.data.config import Masking
+    from hrlrec_tf.data.rules import Masking
     from serving.feedback import ImpressionLog
 
     mask = Masking(tuple(args.mask)) if args.mask else None

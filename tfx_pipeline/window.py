@@ -4,7 +4,8 @@ import dataclasses
 import datetime
 import json
 
-from hrlrec_tf.data.config import DATE, DatasetConfig, Day, Split
+from hrlrec_tf.data.config import DATE, DatasetConfig
+from hrlrec_tf.data.rules import Day, Split
 from hrlrec_tf.errors import ConfigError
 
 _DAY = datetime.timedelta(days=1)

@@ -11,9 +11,9 @@ from apache_beam.io.filesystems import FileSystems
 
 from hrlrec_tf.data import buckets
 from hrlrec_tf.data.buckets import Partitioned
-from hrlrec_tf.data.config import KAnonymity
 from hrlrec_tf.data.k_anonymity import KEY, SEPARATOR
 from hrlrec_tf.data.read_stage import save
+from hrlrec_tf.data.rules import KAnonymity
 
 
 @dataclasses.dataclass(frozen=True)

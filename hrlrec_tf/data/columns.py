@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hrlrec_tf.data.config import Case
+from hrlrec_tf.data.rules import Case
 
 Mask = npt.NDArray[np.bool_]
 ArrowArray: TypeAlias = pa.Array | pa.ChunkedArray

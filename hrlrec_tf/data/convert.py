@@ -23,9 +23,10 @@ from hrlrec_tf.data import columns, config, timecut
 from hrlrec_tf.data.adapters import ADAPTERS
 from hrlrec_tf.data.adapters.base import Adapter, Batch, Conversion
 from hrlrec_tf.data.adapters.folder import Folder
-from hrlrec_tf.data.config import KINDS, DatasetConfig, Split
+from hrlrec_tf.data.config import KINDS, DatasetConfig
 from hrlrec_tf.data.reading import UNIT_ROWS
 from hrlrec_tf.data.rejected import RejectedWriter
+from hrlrec_tf.data.rules import Split
 from hrlrec_tf.data.timecut import Histogram
 from hrlrec_tf.data.validation import Layout, Validated, Validator
 from hrlrec_tf.errors import ConfigError, LogError

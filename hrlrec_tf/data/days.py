@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hrlrec_tf.data import columns
-from hrlrec_tf.data.config import Day
+from hrlrec_tf.data.rules import Day
 
 KEYS = ["date", "hour", "channel"]
 SUMS = ["rows", "clicked", "dwell_seconds"]

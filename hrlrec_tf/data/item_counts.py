@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from hrlrec_tf.data.config import ItemCountsRule
+from hrlrec_tf.data.rules import ItemCountsRule
 
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from hrlrec_tf import features
 from hrlrec_tf.data import buckets, columns
-from hrlrec_tf.data.config import KAnonymity
+from hrlrec_tf.data.rules import KAnonymity
 
 KEY = "value"  # of a value: its column and the value itself
 SEPARATOR = "="  # of column and value in a key; no column's name holds one

@@ -5,7 +5,7 @@ import os
 
 import pyarrow as pa
 
-from hrlrec_tf.data.config import Masking
+from hrlrec_tf.data.rules import Masking
 from hrlrec_tf.errors import ConfigError
 
 

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from hrlrec_tf import features
 from hrlrec_tf.data import columns, config, formats
-from hrlrec_tf.data.config import KINDS, LIST_COLUMNS, REQUIRED, DatasetConfig, Join
+from hrlrec_tf.data.config import KINDS, LIST_COLUMNS, REQUIRED, DatasetConfig
 from hrlrec_tf.data.files import COMPRESSIONS, LogFile
+from hrlrec_tf.data.rules import Join
 from hrlrec_tf.data.validation import Layout
 from hrlrec_tf.errors import LogError
 from hrlrec_tf.features import Kind

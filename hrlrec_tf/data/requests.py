@@ -25,10 +25,10 @@ import tensorflow as tf
 
 from hrlrec_tf import features
 from hrlrec_tf.data import item_counts, schema
-from hrlrec_tf.data.config import ItemCountsRule
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.input import session_records
 from hrlrec_tf.data.item_counts import ItemCounts
+from hrlrec_tf.data.rules import ItemCountsRule
 from hrlrec_tf.errors import DataError
 from hrlrec_tf.features import FeatureSpec
 

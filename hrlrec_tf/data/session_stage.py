@@ -18,12 +18,13 @@ from apache_beam.io.filesystems import FileSystems
 from hrlrec_tf.data import buckets, columns, days, item_counts, k_anonymity, lists, tfrecord
 from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.buckets import Partitioned
-from hrlrec_tf.data.config import DatasetConfig, ListRule
+from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS, SessionEncoder
 from hrlrec_tf.data.item_counts import ItemCounts
 from hrlrec_tf.data.lists import Lists
 from hrlrec_tf.data.read_stage import load, load_all, save
 from hrlrec_tf.data.rejected import RejectedWriter
+from hrlrec_tf.data.rules import ListRule
 from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.features import FeatureSpec
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from hrlrec_tf.data.config import Split
+from hrlrec_tf.data.rules import Split
 from hrlrec_tf.errors import ConfigError
 
 MAX_BINS = 1 << 20

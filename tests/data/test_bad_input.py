@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hrlrec_tf.data import config, prepare
+from hrlrec_tf.data import prepare, rules
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.errors import ConfigError, DataError, HrlrecError, LogError
 
@@ -140,7 +140,7 @@ def test_optional_column_of_two_types(tmp_path):
 def test_side_table_without_its_key(tmp_path):
     write_csv(good_rows(), tmp_path / "log" / "a.csv")
     (tmp_path / "log" / "items.csv").write_text("id,item_size\n1,2\n")
-    refused(tmp_path, "items.csv: has no column item_id", joins=(config.Join("items.csv", "item_id"),))
+    refused(tmp_path, "items.csv: has no column item_id", joins=(rules.Join("items.csv", "item_id"),))
 
 
 def test_channel_seen_only_in_evaluation_user_with_one_row_and_long_lists(tmp_path):

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from hrlrec_tf.data import columns
-from hrlrec_tf.data.config import Case
+from hrlrec_tf.data.rules import Case
 
 
 @pytest.mark.parametrize(

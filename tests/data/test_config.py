@@ -1,7 +1,8 @@
 import pytest
 
 from hrlrec_tf.data import config
-from hrlrec_tf.data.config import Case, Column, DatasetConfig, ListRule
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.rules import Case, Column, ListRule
 from hrlrec_tf.errors import ConfigError
 
 

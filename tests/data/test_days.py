@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from hrlrec_tf.data import days
-from hrlrec_tf.data.config import Bots, DatasetConfig, Day, ListRule, Split
+from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.prepare import prepare
+from hrlrec_tf.data.rules import Bots, Day, ListRule, Split
 from hrlrec_tf.errors import ConfigError
 
 NOON = 1_711_800_000_000  # 2024-03-30 12:00 UTC; Berlin's clocks go forward the night after

@@ -10,7 +10,8 @@ import pytest
 import tiny
 
 from hrlrec_tf.data import forget, forget_sessions, forget_verb, prepare
-from hrlrec_tf.data.config import Column, DatasetConfig, Join, Masking
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.rules import Column, Join, Masking
 from hrlrec_tf.errors import ConfigError, DataError
 
 from . import logs

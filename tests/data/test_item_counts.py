@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from hrlrec_tf.data import buckets, item_counts
-from hrlrec_tf.data.config import ItemCountsRule
+from hrlrec_tf.data.rules import ItemCountsRule
 from hrlrec_tf.errors import ConfigError
 
 RULE = ItemCountsRule(refresh_seconds=10, strength=4)

@@ -10,8 +10,9 @@ import tiny
 
 from hrlrec_tf import features
 from hrlrec_tf.data import k_anonymity, parsing, prepare, schema, transform
-from hrlrec_tf.data.config import DatasetConfig, KAnonymity
+from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.input import SessionReader
+from hrlrec_tf.data.rules import KAnonymity
 from hrlrec_tf.errors import ConfigError
 
 from . import logs

@@ -9,7 +9,8 @@ import pathlib
 import pytest
 
 from hrlrec_tf.data import prepare
-from hrlrec_tf.data.config import DatasetConfig, Masking
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.rules import Masking
 from hrlrec_tf.errors import ConfigError
 
 from .logs import IN_MEMORY, START, read_sessions, write_parquet

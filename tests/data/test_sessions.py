@@ -3,7 +3,8 @@ import math
 import pytest
 
 from hrlrec_tf.data import buckets, prepare, schema
-from hrlrec_tf.data.config import DatasetConfig, ItemCountsRule, KAnonymity, ListRule, Split
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.rules import ItemCountsRule, KAnonymity, ListRule, Split
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.features import FeatureSpec, Kind
 

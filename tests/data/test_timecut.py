@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hrlrec_tf.data import timecut
-from hrlrec_tf.data.config import Split
+from hrlrec_tf.data.rules import Split
 from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.errors import ConfigError
 

@@ -11,7 +11,7 @@ import tiny
 from data.logs import IN_MEMORY, random_rows, write_parquet
 from experiments.test_report import HOSTILE, _Page
 
-from hrlrec_tf.data import config, prepare
+from hrlrec_tf.data import config, prepare, rules
 from hrlrec_tf.data import verb as prepare_verb
 from hrlrec_tf.errors import ConfigError, DataError
 from hrlrec_tf.experiments import verb as report_verb
@@ -23,7 +23,7 @@ ROWS = random_rows(0, users=7, requests=120)
 def made_of(rows, folder: pathlib.Path) -> pathlib.Path:
     """Sessions of a log."""
     log = write_parquet(rows, folder / "log")
-    rule = None if "position" in rows[0] else config.ListRule()
+    rule = None if "position" in rows[0] else rules.ListRule()
     prepare.prepare(
         config.DatasetConfig(log=log, list_rule=rule), str(folder / "sessions"), IN_MEMORY, show_progress=False
     )

@@ -6,7 +6,7 @@ import pytest
 from test_both_clients import awaiting, blocking
 
 from hrlrec_tf.data import masking
-from hrlrec_tf.data.config import Masking
+from hrlrec_tf.data.rules import Masking
 from hrlrec_tf.errors import ConfigError
 from serving import feedback, journal_files
 from serving.client import RankingClient

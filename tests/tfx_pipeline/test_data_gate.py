@@ -10,9 +10,10 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from hrlrec_tf.data import schema, transform
-from hrlrec_tf.data.config import Bots, DatasetConfig
+from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.data.prepare import prepare
+from hrlrec_tf.data.rules import Bots
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.logs import write_log
 from tfx_pipeline import data_faults, data_gate

@@ -4,7 +4,8 @@ import datetime
 
 import pytest
 
-from hrlrec_tf.data.config import DatasetConfig, Day, Split
+from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.rules import Day, Split
 from hrlrec_tf.errors import ConfigError
 from tfx_pipeline.window import Window, newest_mature
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from hrlrec_tf.data.adapters.folder import Folder
-from hrlrec_tf.data.config import Column
 from hrlrec_tf.data.files import RawBatch
+from hrlrec_tf.data.rules import Column
 
 LIST_RULE = {"gap_seconds": 1800}
 ITEM_COUNTS = {"refresh_seconds": 3600}

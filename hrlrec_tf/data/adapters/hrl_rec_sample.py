@@ -14,8 +14,8 @@ import pyarrow as pa
 from hrlrec_tf.data import columns
 from hrlrec_tf.data.adapters.base import Adapter, Batch, Conversion
 from hrlrec_tf.data.adapters.folder import Folder
-from hrlrec_tf.data.config import Column
 from hrlrec_tf.data.files import BrokenRow, LogFile, RawBatch
+from hrlrec_tf.data.rules import Column
 
 KEYS = ("sid", "offset", "rec_list")
 GROUPS = ("user", "doc", "context")

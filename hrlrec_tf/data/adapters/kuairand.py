@@ -10,7 +10,7 @@ from hrlrec_tf.data import columns
 from hrlrec_tf.data.adapters.base import ITEM_COUNTS, LIST_RULE, Adapter, Batch, Conversion, with_columns
 from hrlrec_tf.data.adapters.folder import Folder, choose
 from hrlrec_tf.data.adapters.side import SideTable
-from hrlrec_tf.data.config import Column
+from hrlrec_tf.data.rules import Column
 
 LOGS = {
     "pure": ("log_standard_4_08_to_4_21_pure.csv", "log_standard_4_22_to_5_08_pure.csv"),

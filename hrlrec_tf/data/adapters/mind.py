@@ -13,8 +13,8 @@ from hrlrec_tf.data.adapters.base import ITEM_COUNTS, Adapter, Batch, Conversion
 from hrlrec_tf.data.adapters.folder import Folder
 from hrlrec_tf.data.adapters.side import SideTable
 from hrlrec_tf.data.adapters.unfold import unfold
-from hrlrec_tf.data.config import Column
 from hrlrec_tf.data.files import LogFile, RawBatch
+from hrlrec_tf.data.rules import Column
 from hrlrec_tf.errors import ConfigError, LogError
 
 BEHAVIORS = ("impression_id", "user_id", "time", "history", "impressions")

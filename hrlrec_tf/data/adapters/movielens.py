@@ -11,8 +11,8 @@ from hrlrec_tf.data import columns
 from hrlrec_tf.data.adapters.base import ITEM_COUNTS, LIST_RULE, Adapter, Batch, Conversion, with_columns
 from hrlrec_tf.data.adapters.folder import Folder, choose
 from hrlrec_tf.data.adapters.side import SideTable
-from hrlrec_tf.data.config import Column
 from hrlrec_tf.data.files import LogFile, RawBatch
+from hrlrec_tf.data.rules import Column
 from hrlrec_tf.errors import LogError
 
 RATINGS = ("user_id", "item_id", "rating", "timestamp")

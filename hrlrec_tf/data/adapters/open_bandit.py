@@ -10,8 +10,8 @@ from hrlrec_tf.data import columns, formats
 from hrlrec_tf.data.adapters.base import Adapter, Batch, Conversion, with_columns
 from hrlrec_tf.data.adapters.folder import Folder, choose
 from hrlrec_tf.data.adapters.side import SideTable
-from hrlrec_tf.data.config import Column
 from hrlrec_tf.data.files import RawBatch
+from hrlrec_tf.data.rules import Column
 
 POLICIES = ("random", "bts")
 CAMPAIGNS = ("all", "men", "women")

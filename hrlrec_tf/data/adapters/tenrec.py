@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from hrlrec_tf.data import columns
 from hrlrec_tf.data.adapters.base import Adapter, Batch, Conversion, with_columns
 from hrlrec_tf.data.adapters.folder import Folder, choose
-from hrlrec_tf.data.config import Column
 from hrlrec_tf.data.files import LogFile
+from hrlrec_tf.data.rules import Column
 
 # Each user's rows are spread over this made-up period in the order of the file.
 START_MS = 1_609_459_200_000  # 2021-01-01 UTC
