@@ -84,7 +84,7 @@ def check(spec: FeatureSpec, state: dict, session: dict) -> None:
     """Every history and profile feature of the session, in its own order, equals what the request carries."""
     sent = inputs(spec, UserState.from_dict(state).request(state["timestamp"], [Candidate("a", "c")]))
     for name in (*spec.history_rows, *PROFILE):
-        expected = session[name]
+        expected = list(session[name]) or [spec.session[name].absent]  # nothing travels as one empty entry
         if name == "history_tags":
             rows = np.array(expected, object).reshape(spec.history_length, spec.max_tags)
             expected = ["|".join(tag for tag in row if tag) for row in rows]

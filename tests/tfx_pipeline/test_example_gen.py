@@ -12,6 +12,7 @@ from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.logs import write_log
 from tfx_pipeline.configs import IN_PROCESS
 from tfx_pipeline.example_gen import Executor, SessionExampleGen
+from tfx_pipeline.window import Window
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,8 @@ def run(tmp_path, log):
     def once():
         # As compiled, the log's place is another one than the one that the run is given.
         dataset = SessionExampleGen(dataset='{"log": "/compiled"}').spec.exec_properties["dataset"]
-        Executor(context).Do({}, {"examples": [examples]}, {"dataset": dataset, "log": str(log)})
+        properties = {"dataset": dataset, "log": str(log), "date": "", "days": ""}
+        Executor(context).Do({}, {"examples": [examples]}, properties)
         return pathlib.Path(examples.uri)
 
     return once
@@ -43,6 +45,12 @@ def run(tmp_path, log):
 def test_the_log_is_a_property_of_its_own():
     properties = SessionExampleGen(dataset='{"log": "/log", "max_tags": 4}').spec.exec_properties
     assert properties["log"] == "/log" and json.loads(properties["dataset"]) == {"max_tags": 4}
+
+
+def test_the_date_of_a_daily_run_is_a_property_of_its_own():
+    window = Window("2024-03-31", train_days=3)
+    properties = SessionExampleGen('{"log": "/log"}', window).spec.exec_properties
+    assert properties["date"] == "2024-03-31" and Window.of("2024-03-31", properties["days"]) == window
 
 
 def test_a_retry_replaces_what_a_failed_attempt_left(run):
