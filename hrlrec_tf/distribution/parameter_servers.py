@@ -127,8 +127,8 @@ def _server_lost_is_told() -> Iterator[None]:
         yield
     except _LOST as error:
         raise TrainingError(
-            "a parameter server was lost, and with it the only copy of its weights since the last checkpoint; start "
-            "all processes of the cluster again, the chief with --resume"
+            "a parameter server was lost, and with it the only copy of its weights since the last checkpoint; start it "
+            "again, then the chief with --resume"
         ) from error
 
 
