@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 PATIENCE_SECONDS = 580
 
@@ -28,9 +28,17 @@ class Cluster:
 
     Args:
       sizes: role -> number of processes. folder: for their output. words: of `hrlrec train`.
+      program: what Python runs in the place of `hrlrec`.
     """
 
-    def __init__(self, sizes: Mapping[str, int], folder: pathlib.Path, *words: str) -> None:
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        folder: pathlib.Path,
+        *words: str,
+        program: Sequence[str] = ("-m", "hrlrec_tf.cli"),
+    ) -> None:
+        self.program = program
         self.addresses = {role: free_addresses(count) for role, count in sizes.items()}
         self.folder, self.words = folder, words
         self.processes: dict[str, subprocess.Popen] = {}
@@ -52,7 +60,7 @@ class Cluster:
         """Starts one process, for the first time or again, with more words."""
         config = {"cluster": self.addresses, "task": {"type": role, "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "hrlrec_tf.cli", "train", *self.words, *more]
+        command = [sys.executable, *self.program, "train", *self.words, *more]
         with open(self.folder / f"{role}-{index}.log", "ab") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self.processes[f"{role}-{index}"] = process

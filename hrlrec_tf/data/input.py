@@ -135,15 +135,20 @@ class SessionDataset:
         records = session_records(files)
         size = sum(tf.io.gfile.stat(file).length for file in files)
         self._kept: Batch | None = None
+        self._count: int | None = None
         if size <= kept_bytes:
             for whole in records.batch(_KEPT_LISTS).map(reader.read):
                 self._kept = whole
 
     def count(self) -> int:
         """Number of lists; streamed files are read once to know it."""
-        if self._kept is not None:
-            return int(self._kept["timestamp"].shape[0])
-        return int(session_records(self._files).reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))
+        if self._count is None:
+            if self._kept is None:
+                one = session_records(self._files).map(lambda _: tf.constant(1, tf.int64))
+                self._count = int(one.reduce(tf.constant(0, tf.int64), tf.add))
+            else:
+                self._count = int(self._kept["timestamp"].shape[0])
+        return self._count
 
     def batches(self, batch_size: int, shuffle_seed: int, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """One epoch of batches of lists in an order that depends on the seed, without its first `skip` batches.

@@ -127,24 +127,28 @@ def _server_lost_is_told() -> Iterator[None]:
         yield
     except _LOST as error:
         raise TrainingError(
-            "a parameter server was lost, and with it the only copy of its weights since the last checkpoint; start "
-            "all processes of the cluster again, the chief with --resume"
+            "a parameter server was lost, and with it the only copy of its weights since the last checkpoint; start it "
+            "again, then the chief with --resume"
         ) from error
 
 
 def _weights(agent: Any) -> list[tf.Variable]:
     """All that training changes, but for dropout's random state; the shards of one weight follow each other."""
-    trained, own = len(agent.model.trainable_variables), agent.optimizer.variables
-    moments = own[-2 * trained :]  # Adam keeps two for each
+    iterations, *moments = agent.optimizer.variables  # Adam keeps two for each weight
     return [
-        *agent.model.variables,
-        *agent.target.variables,
-        *own[: -2 * trained],
-        *moments[::2],
-        *moments[1::2],
+        *_parts(agent.model.variables),
+        *_parts(agent.target.variables),
+        iterations,
+        *_parts(moments[::2]),
+        *_parts(moments[1::2]),
         *(generator.state for generator in agent.generators.values()),
         agent.train_step_counter,
     ]
+
+
+def _parts(variables: Sequence[Any]) -> list[tf.Variable]:
+    """The variables, where one is shared among servers its shards."""
+    return [part for variable in variables for part in getattr(variable, "variables", [variable])]
 
 
 def shards(whole: Sequence[tf.Variable], held: Sequence[tf.Variable]) -> list[list[tf.Variable]]:

@@ -84,6 +84,18 @@ def test_parameter_servers_learn_what_one_machine_learns(prepared, tmp_path):
     assert models.load(str(out))[2] == models.load(str(single))[2]
 
 
+def test_tables_in_shards_become_a_whole_model(prepared, tmp_path):
+    out, sizes = tmp_path / "model", {"chief": 1, "worker": 1, "ps": 2}
+    chosen = words("parameter-server", prepared, out, "training.epochs=1", "network.dropout=0.2")
+    program = [str(pathlib.Path(__file__).with_name("small_shards.py"))]
+    with clusters.Cluster(sizes, tmp_path / "logs", *chosen, program=program) as cluster:
+        assert cluster.wait("chief") == 0, cluster.said("chief")
+    network, reader, _ = models.load(str(out))
+    saved = [value.shape for value in weights(out).values()]
+    for table in (each for each in network.variables if "embeddings" in each.name):
+        assert saved.count(tuple(table.shape)) >= 4  # with its target and both of Adam's moments
+
+
 def test_a_synchronous_step_is_the_step_on_the_whole_batch(tmp_path):
     """Of lists without padding, for workers' means count alike; without the similarity loss, for a worker knows its own
     pool of items only; and without clipping, whose norm takes what two workers add to one row of a table one by one.
