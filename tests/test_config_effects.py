@@ -12,13 +12,12 @@ import tiny
 
 from hrlrec_tf import training, warm_start
 from hrlrec_tf.agents.builder import build_agent, build_network, compose_agent
-from hrlrec_tf.agents.experience import RewardModel
 from hrlrec_tf.agents.health import HealthMonitor
 from hrlrec_tf.agents.hierarchy import HrlRecAgent
+from hrlrec_tf.agents.stream import ExperienceStream
 from hrlrec_tf.candidates import Candidates, Request
 from hrlrec_tf.config import Config
 from hrlrec_tf.data import schema
-from hrlrec_tf.data.input import SessionDataset
 from hrlrec_tf.features import FeatureSpec
 from hrlrec_tf.ranking import Ranker
 
@@ -108,7 +107,7 @@ def epochs(config: Config) -> dict:
         epoch = stale_epochs = 0
         agent, best = types.SimpleNamespace(train_step_counter=0), {}
 
-        def start(self, warm_start: str | None) -> None:
+        def start(self, *_) -> None:
             pass
 
         def train_epoch(self, progress: bool) -> None:
@@ -126,7 +125,7 @@ def epochs(config: Config) -> dict:
 def kept(config: Config) -> dict:
     """Which of the two networks becomes the model."""
     run = training._Run.__new__(training._Run)
-    run.config, run.agent = config, types.SimpleNamespace(model=0, target=1, train_step_counter=1000)
+    run.config, run.agent = config, types.SimpleNamespace(model=0, target=1, train_step_counter=tf.constant(1000))
     return {"network": run.kept}
 
 
@@ -146,10 +145,10 @@ def checkpoints(config: Config) -> dict:
     saved = []
     run = training._Run.__new__(training._Run)
     run.config, run.health, run._epoch = config, HealthMonitor(config), tf.Variable(0)
-    run.agent = types.SimpleNamespace(train_step_counter=0)
+    run.agent = types.SimpleNamespace(train_step_counter=tf.constant(0))
     run._last = types.SimpleNamespace(save=lambda: saved.append(run.health.batches))
-    run._experience = lambda *_: range(5)
-    run.train_step = lambda _: run.health.pack({"loss": tf.constant(1.0)})
+    packed = run.health.pack({"loss": tf.constant(1.0)})
+    run.steps = types.SimpleNamespace(epoch=lambda *_: [packed] * 5, fetch=lambda: None)
     run._record = run._validate = run._look_at_lists = lambda *_: None
     run.train_epoch(progress=False)
     return {"saved": len(saved)}
@@ -166,7 +165,7 @@ def observe(reader, prepared):
     tf.keras.utils.set_random_seed(0)
     base, batch = build_agent(DEFAULT, reader), tiny.random_batch(reader, 8)
     start = base.model.get_weights()
-    lists = SessionDataset(reader, [str(prepared / "train" / "sessions-0.tfrecord.gz")])
+    lists = [str(prepared / "train" / "sessions-0.tfrecord.gz")]
 
     def outputs(config: Config) -> dict:
         tf.keras.utils.set_random_seed(0)
@@ -188,7 +187,8 @@ def observe(reader, prepared):
 
     def ranked(config: Config) -> dict:
         tf.keras.utils.set_random_seed(0)
-        request = Request(batch, *(tf.fill([8, 1], "") for _ in range(2)))
+        names = (tf.fill(tf.shape(batch[f"profile_{level}_impressions"]), "") for level in ("channel", "tag"))
+        request = Request(batch, *names)
         rows = {name: batch[name] for name in reader.spec.item}
         ids, channels = (tf.strings.as_string(batch[name]) for name in ("item_id", "channel"))
         candidates = Candidates(rows, ids, channels, tf.strings.as_string(batch["tags"]))
@@ -201,10 +201,7 @@ def observe(reader, prepared):
         return dict(enumerate([*base.model.get_weights(), *base.target.get_weights()]))
 
     def first_batch(config: Config) -> dict:
-        run = training._Run.__new__(training._Run)
-        run.config, run.sessions, run.reader = config, lists, reader
-        run.rewards = RewardModel(config.rewards, reader.vocabulary("channel"))
-        observation = next(iter(run._experience(0))).observation
+        observation = next(iter(ExperienceStream(config, reader, lists).epoch(0))).observation
         return {name: observation[name] for name in ("timestamp", "user_id")}
 
     each_of = (outputs, ranked, losses, weights, first_batch, epochs, checkpoints, kept, joined)
