@@ -105,7 +105,7 @@ def epochs(config: Config) -> dict:
 
     class Run:
         epoch = stale_epochs = 0
-        agent, best = types.SimpleNamespace(train_step_counter=0), {}
+        step, best = 0, {}
 
         def start(self, *_) -> None:
             pass
