@@ -16,7 +16,7 @@ from hrlrec_tf.features import FeatureSpec, Kind
 
 _READERS: Mapping[str, Callable[..., pd.DataFrame]] = {
     ".parquet": pd.read_parquet,
-    ".csv": lambda path: pd.read_csv(path, dtype={"item_id": str, "channel": str, "tags": str}, keep_default_na=False),
+    ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False),
     ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
 }
 

@@ -9,8 +9,6 @@ import random
 
 from serving.loaded import DEFAULT_SIGNATURE
 
-REQUEST_ID = "x-request-id"
-
 _LOG = logging.getLogger(__name__)
 _MAX_TEXT = 128
 

@@ -11,8 +11,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from serving import feedback
 from serving.batching import Batcher
-from serving.call_log import REQUEST_ID, CallLog
-from serving.feedback import ImpressionLog
+from serving.call_log import CallLog
+from serving.feedback import REQUEST_ID_KEY, ImpressionLog
 from serving.gate import Deadline, Gate
 from serving.loaded import ServedVersion
 from serving.metrics import Metrics
@@ -96,7 +96,7 @@ class Calls:
         if self._impressions is None:
             return
         try:
-            feedback.log_predict(self._impressions, request, answer, [(REQUEST_ID, caller.request_id or "")])
+            feedback.log_predict(self._impressions, request, answer, [(REQUEST_ID_KEY, caller.request_id or "")])
         except Exception:
             self._metrics.unlogged.inc()
             _LOG.exception("a list was answered and not logged")

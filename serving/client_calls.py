@@ -160,7 +160,7 @@ class RankingCalls:
     def _learn(self, batch: Batch, seconds: float, until: float) -> Steps[Signatures]:
         """The signatures of the batch's version, asked for once; the batch's own is among them."""
         known = self._signatures.get(batch.target)
-        if known is None:
+        if known is None or batch.signature not in known:  # a version that has it may have come meanwhile
             request = wire.GetModelMetadataRequest(metadata_field=["signature_def"])
             request.model_spec.name = self._model_name
             batch.target.name_in(request.model_spec)

@@ -152,6 +152,8 @@ def log_predict(log: ImpressionLog, request: Any, response: Any, metadata: Itera
     """
     if request.model_spec.signature_name not in _RANKING:
         return
+    if "item_id" not in response.outputs:  # scores, or a list that the caller wanted only a part of
+        return
     outputs = {name: tensor_values.to_array(proto) for name, proto in response.outputs.items()}
     given = next((value for key, value in metadata if key == REQUEST_ID_KEY), "")
     names = given.split(",") if given else []

@@ -21,8 +21,8 @@ from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_p
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from serving import json_tensors
-from serving.call_log import REQUEST_ID
 from serving.calls import Caller, Calls, foreseen
+from serving.feedback import REQUEST_ID_KEY
 from serving.gate import Deadline
 from serving.http_server import Answer, HttpServer, Request
 from serving.metrics import CONTENT_TYPE, Metrics
@@ -118,7 +118,7 @@ class RestServer(HttpServer):
         call = predict_pb2.PredictRequest(model_spec=spec)
         with self._calls.models.lease(spec) as version:
             to_json = json_tensors.fill(call, request.body, version.signature_inputs)
-        caller = Caller("REST", Deadline(self._timeout_seconds), request.headers.get(REQUEST_ID))
+        caller = Caller("REST", Deadline(self._timeout_seconds), request.headers.get(REQUEST_ID_KEY))
         return to_json(self._calls.predict(call, caller))
 
     def _status(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:

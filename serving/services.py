@@ -16,8 +16,8 @@ from tensorflow_serving.apis import (
 
 from hrlrec_tf.errors import ConfigError, ModelError
 from serving import model_config
-from serving.call_log import REQUEST_ID
 from serving.calls import Caller, Calls, foreseen
+from serving.feedback import REQUEST_ID_KEY
 from serving.gate import Deadline
 from serving.models import Models
 from serving.signatures import Refusal, invalid
@@ -74,7 +74,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         sent = dict(context.invocation_metadata())
-        caller = Caller("GRPC", Deadline(context.time_remaining()), sent.get(REQUEST_ID))
+        caller = Caller("GRPC", Deadline(context.time_remaining()), sent.get(REQUEST_ID_KEY))
         return self._calls.predict(request, caller)
 
     @_answered

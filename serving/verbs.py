@@ -202,7 +202,9 @@ def _rank(args: argparse.Namespace) -> Mapping[str, Any]:
     request = RankRequest.from_json(args.request)
     if args.epsilon is not None:
         request = dataclasses.replace(request, epsilon=args.epsilon)
-    with RankingClient(args.server, args.model_name, deadline_seconds=_RANK_DEADLINE_SECONDS) as client:
+    with RankingClient(
+        args.server, args.model_name, deadline_seconds=_RANK_DEADLINE_SECONDS, history_length=None
+    ) as client:
         response = client.rank(request)
     print(table(response, exploring=request.epsilon > 0))
     return response.to_dict()

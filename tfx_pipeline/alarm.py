@@ -16,9 +16,9 @@ import pandas as pd
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError, DataError, HrlrecError
 from hrlrec_tf.evaluation import significance
+from tfx_pipeline.blessed import WITHDRAWN
 
 COLUMN = "model_version"
-WITHDRAWN = "withdrawn"
 REPLICATES = 1000
 _CONFIDENCE = 0.98  # the alarm asks one end of the interval: 1 % false alarms where nothing changed
 

@@ -20,6 +20,7 @@ from tfx.utils import io_utils, path_utils
 from tfx_pipeline.reports import GateError
 
 MODEL, EXPORT, PANEL, CARD, CARD_TEXT = "model", "export", "panel.tfrecord.gz", "card.json", "card.md"
+WITHDRAWN = "withdrawn"  # folder beside the versions that were taken back
 FIRST_RUN = "FIRST_RUN"  # stands in the artifact of `LastBlessed` where nothing was blessed yet
 
 
@@ -65,16 +66,27 @@ def card(registry: str, version: int) -> dict[str, Any]:
         return json.loads(file.read())
 
 
-def retain(registry: str, serving: str, keep: int) -> list[int]:
-    """Removes all but the newest records, and the pushed versions that are older than those; returns what it removed.
+def base_of(registry: str, date: str) -> int | None:
+    """The version that a run of a date goes on from: the newest that was judged by an earlier day.
+
+    So a run that is repeated has the base that it had, and no model is held against itself.
+    """
+    earlier = (version for version in versions(registry) if card(registry, version)["window"]["date"] < date)
+    return max(earlier, default=None)
+
+
+def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:
+    """Removes all but the newest records; returns what it removed.
 
     Args:
-      registry: the records. serving: the folder of pushed versions. keep: how many stay, at least 1.
+      registry: the records.
+      keep: how many stay, at least 1.
+      serving: folder of pushed versions, of which those go that are older than all records.
     """
     recorded = versions(registry)
     removed = recorded[: max(len(recorded) - max(keep, 1), 0)]
     oldest = recorded[len(removed)] if recorded else 0
-    for folder in (registry, serving):
+    for folder in (registry, *([serving] if serving else [])):
         for version in versions(folder):
             if version < oldest:
                 _remove(folder, version)
@@ -92,6 +104,7 @@ def _remove(folder: str, version: int) -> None:
 def LastBlessed(
     base: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Model],
     registry: tfx.dsl.components.Parameter[str],
+    date: tfx.dsl.components.Parameter[str],
     first: tfx.dsl.components.Parameter[int],
 ) -> None:
     """Brings the last blessed model into the run; Kubeflow has no Resolver.
@@ -99,25 +112,26 @@ def LastBlessed(
     Args:
       base: receives the record, its export where TFX looks for one; only a file FIRST_RUN where there is no record.
       registry: folder or URI of the records.
+      date: of the run; see `base_of`.
       first: 1 accepts that nothing was blessed yet: then gates that compare have nothing to compare with.
 
     Raises:
       GateError: nothing was blessed yet and this is not said to be the first run.
     """
-    recorded = versions(registry)
-    if not recorded:
+    version = base_of(registry, date)
+    if version is None:
         if not first:
             raise GateError(
-                f"{registry} holds no blessed model to go on from or compare with; check the path, or say that this is "
-                "the first run (--first): it is then judged by its own figures and LR's alone"
+                f"{registry} holds no blessed model of a day before {date} to go on from or compare with; check the "
+                "path, or say that this is the first run (--first): it is then judged by its own figures and LR's alone"
             )
         with fileio.open(f"{base.uri}/{FIRST_RUN}", "w") as file:
             file.write("nothing was blessed before this run\n")
         return
-    source = f"{registry.rstrip('/')}/{recorded[-1]}"
+    source = f"{registry.rstrip('/')}/{version}"
     io_utils.copy_dir(source, base.uri)
     fileio.rename(f"{base.uri}/{EXPORT}", path_utils.serving_model_path(base.uri), overwrite=True)
-    base.set_int_custom_property("version", recorded[-1])
+    base.set_int_custom_property("version", version)
 
 
 def has_model(uri: str) -> bool:

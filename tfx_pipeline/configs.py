@@ -46,13 +46,15 @@ class Daily:
     Attributes:
       window: the days.
       registry: folder or URI of the blessed models: see `blessed`.
-      newest: the newest blessed version when the pipeline was made, 0 for none: what the cache is told.
+      newest: the version that the run goes on from as far as was known when the pipeline was made, 0 for none: what the
+        cache is told.
       first: accept that nothing was blessed yet.
       warm: settings of the model that differ where it goes on from the last one, KEY=VALUE.
       data: how far the newest day may differ from the days before it.
       model: what a new model may lose.
       panel_size: requests of the fixed panel.
       keep: blessed models that stay.
+      prune_served: whether served versions older than those go, too; not where a server's config pins versions.
     """
 
     window: Window
@@ -64,6 +66,7 @@ class Daily:
     model: ModelLimits = ModelLimits()
     panel_size: int = 200
     keep: int = 7
+    prune_served: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limits", metavar="YAML", help="what the gates accept: see docs/operations.md")
     parser.add_argument("--keep", type=int, default=7, metavar="N", help="blessed models that stay (7)")
+    parser.add_argument(
+        "--prune-served",
+        action="store_true",
+        help="also remove older versions from serving/; not where they are pinned",
+    )
     parser.add_argument("--verbose", action="store_true", help="show what TFX and Beam log")
 
 
@@ -102,16 +107,20 @@ def _daily(args: argparse.Namespace, days: Any) -> "Daily":
     from tfx_pipeline.configs import Daily
 
     registry = str(pathlib.Path(args.workdir).resolve() / REGISTRY)
+    newest = max((blessed.card(registry, each)["window"]["date"] for each in blessed.versions(registry)), default="")
+    if newest > days.date:
+        raise ConfigError(f"a model judged by {newest} was blessed already, later than {days.date}; run {newest} again")
     limits = _limits(args.limits)
     return Daily(
         window=days,
         registry=registry,
-        newest=max(blessed.versions(registry), default=0),
+        newest=blessed.base_of(registry, days.date) or 0,
         first=args.first,
         warm=tuple(args.warm or WARM),
         data=limits["data"],
         model=limits["model"],
         keep=args.keep,
+        prune_served=args.prune_served,
     )
 
 

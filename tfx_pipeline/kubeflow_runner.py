@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = kubeflow_config(args, beam_options.beam_args(args))
         check_masking_key(parsing.build(DatasetConfig, json.loads(config.dataset), ""), settings)
         compile_pipeline(create_pipeline(config), args.output, args.image, settings)
-    except HrlrecError as error:
+    except (HrlrecError, OSError) as error:
         print(f"kubeflow_runner: {error}", file=sys.stderr)
         return 1
     print(f"compiled: {args.output}")

@@ -19,6 +19,7 @@ from hrlrec_tf.data.prepare import check_outside
 from hrlrec_tf.data.sessions import feature_spec
 from hrlrec_tf.errors import ConfigError, HrlrecError
 from tfx_pipeline import dag, digest, evaluator
+from tfx_pipeline.blessed import WITHDRAWN
 from tfx_pipeline.configs import IN_PROCESS, Daily, Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
 from tfx_pipeline.pipeline import create_pipeline
@@ -93,7 +94,7 @@ def local_config(
         digests=Digests(
             digest.of_source(),
             digest.of_file(str(curated)),
-            digest.of_text(digest.of_log(*_paths(dataset)), _masking_state(dataset)),
+            digest.of_text(digest.of_log(*_paths(dataset, daily)), _masking_state(dataset)),
         ),
         thresholds=thresholds or Thresholds(),
         beam_args=tuple(beam_args) or IN_PROCESS,
@@ -123,6 +124,9 @@ def run(config: PipelineConfig, on_component: dag.Progress | None = None) -> Pip
     pushed = done["Pusher"].properties["pushed_model"]
     version = str(pushed["pushed_destination"]) if pushed["pushed"] else None
     if version is not None and not pathlib.Path(version).exists():
+        served = pathlib.Path(version)
+        if (served.parent / WITHDRAWN / served.name).exists():
+            raise PipelineError(f"version {served.name}, the model of this run, was withdrawn; run the next day")
         raise PipelineError(
             f"the version this model was pushed to, {version}, was removed since; delete {metadata_file} to train and "
             "push anew"
@@ -144,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         with dag.quiet(args.verbose):
             result = run(config, Printer())
-    except HrlrecError as error:
+    except (HrlrecError, OSError) as error:
         print(f"local_runner: {error}", file=sys.stderr)
         return 1
     print(f"evaluation: {result.evaluation}")
@@ -197,11 +201,16 @@ def _masking_state(dataset: DatasetConfig) -> str:
     return masking.mask_text("key", masking.key(dataset.masking)) if dataset.masking else ""
 
 
-def _paths(dataset: DatasetConfig) -> list[str]:
-    """The log and its side tables, whose paths are relative to it."""
+def _paths(dataset: DatasetConfig, daily: Daily | None) -> list[str]:
+    """The log and its side tables, whose paths are relative to it; of a daily run the files of its days alone."""
     log = str(dataset.log)
-    folder = log if "://" in log or pathlib.Path(log).is_dir() else str(pathlib.Path(log).parent)
-    return [log, *(f"{folder}/{join.file}" for join in dataset.joins)]
+    is_folder = "://" in log or pathlib.Path(log).is_dir()
+    folder = log if is_folder else str(pathlib.Path(log).parent)
+    rows = [log]
+    if daily and is_folder and "://" not in log:
+        patterns = daily.window.dataset(dataset).file_patterns
+        rows = [str(path) for pattern in patterns for path in pathlib.Path(log).glob(pattern)]
+    return [*rows, *(f"{folder}/{join.file}" for join in dataset.joins)]
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def _model_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
 def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent]:
     """A run that goes on from the last blessed model."""
     daily = cast(Daily, config.daily)
-    last = LastBlessed(registry=daily.registry, first=int(daily.first))
+    last = LastBlessed(registry=daily.registry, date=daily.window.date, first=int(daily.first))
     base, model_limits = last.outputs["base"], _json(daily.model)
     data_gate = DataGate(
         examples=data.examples,
@@ -176,7 +176,7 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
         quality_report=quality.outputs["report"],
         stability_report=stability.outputs["report"],
         registry=daily.registry,
-        serving=config.serving,
+        serving=config.serving if daily.prune_served else "",
         date=daily.window.date,
         days=daily.window.days,
         lineage=json.dumps(

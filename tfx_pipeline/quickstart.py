@@ -93,7 +93,10 @@ def _rank(
 ) -> tuple[RankResponse, panel.PanelStatistics]:
     """Serves the newest version; ranks one request, then every sampled user on the first one's candidates."""
     same_candidates = [RankRequest.from_dict({**each, "candidates": sampled[0]["candidates"]}) for each in sampled]
-    with EmbeddedServer(model_base, port=0) as server, RankingClient(server.address) as client:
+    with (
+        EmbeddedServer(model_base, port=0) as server,
+        RankingClient(server.address, history_length=None) as client,
+    ):
         response = client.rank(request, deadline_seconds=_RANK_DEADLINE_SECONDS)
         responses: list[RankResponse] = []
         for start in tqdm(range(0, len(same_candidates), _PANEL_BATCH), desc="rank", unit="batch"):

@@ -35,7 +35,7 @@ def RecordBlessed(
       pushed: of the Pusher.
       model: the export. model_run: the model folder. base: of `LastBlessed`. evaluation: of the Evaluator.
       data_report, quality_report, stability_report: of the gates.
-      registry: folder or URI of the records. serving: of the pushed versions.
+      registry: folder or URI of the records. serving: of the pushed versions, if old ones are to go; "" keeps all.
       date, days: the window; see `Window.of`.
       lineage: JSON object: what the run was made of.
       keep: how many versions stay.
@@ -72,7 +72,7 @@ def RecordBlessed(
         },
         {blessed.CARD: json.dumps(written, indent=2, sort_keys=True), blessed.CARD_TEXT: card.markdown(written)},
     )
-    blessed.retain(registry, serving, keep)
+    blessed.retain(registry, keep, serving or None)
 
 
 def _json(path: str) -> dict:

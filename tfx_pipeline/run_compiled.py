@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         given = dict(_pair(text) for text in args.parameter)
         LocalCluster(args.root, args.typed).run(compiled.read(args.pipeline), given, _print)
-    except HrlrecError as error:
+    except (HrlrecError, OSError) as error:
         print(f"run_compiled: {error}", file=sys.stderr)
         return 1
     return 0

@@ -13,14 +13,13 @@ from hrlrec_tf.data import asof, columns, example_bytes
 from hrlrec_tf.data.asof import Ints, PairCounts, Ranges
 from hrlrec_tf.data.lists import Codes, Lists, encode
 from hrlrec_tf.data.timecut import Cuts
-from hrlrec_tf.features import FeatureSpec, Kind
+from hrlrec_tf.features import FeatureSpec
 
 SPLITS = ("train", "validation", "eval")
 PROFILE_LIMIT = 512  # channels and tags that a session carries; counts of rows know all
 
 _CHUNK_LISTS = 1024
 _CHUNK_PAIRS = 1 << 21
-_ARROW_TYPES = {Kind.INT: pa.int64(), Kind.FLOAT: pa.float32()}
 
 
 @dataclasses.dataclass(frozen=True)

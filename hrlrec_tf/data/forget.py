@@ -6,6 +6,7 @@ killed run leaves every file whole and is simply run again.
 
 import dataclasses
 import io
+import os
 import pathlib
 import shutil
 from collections.abc import Collection
@@ -142,8 +143,10 @@ def _forget(
     """Rewrites or copies the files below `root` to the same places below `out`, which may be `root`."""
     changed, removed, broken, seen = 0, 0, 0, set[str]()
     for file, with_users in files.items():
-        path = pathlib.Path(file.path)
-        target = out / path.relative_to(root)
+        path = pathlib.Path(os.path.abspath(file.path))
+        if out != root and not path.is_relative_to(root):
+            raise ConfigError(f"{path}: a side table outside the log's folder has no place in --out; use --in-place")
+        target = path if out == root else out / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         found = _find(file, source, users) if with_users else _Found()
         if found.rows:

@@ -27,12 +27,13 @@ def record(registry, version, **card):
         blessed.EXPORT: str(made / "export"),
         blessed.PANEL: str(made / "panel"),
     }
-    texts = {blessed.CARD: json.dumps({"version": version, **card}), blessed.CARD_TEXT: "# card"}
+    told = {"version": version, "window": {"date": f"2024-01-{version:02d}"}, **card}
+    texts = {blessed.CARD: json.dumps(told), blessed.CARD_TEXT: "# card"}
     return pathlib.Path(blessed.record(registry, version, parts, texts))
 
 
-def run(folder, registry, first=0):
-    last = LastBlessed(registry=registry, first=first)
+def run(folder, registry, date="2024-02-01", first=0):
+    last = LastBlessed(registry=registry, date=date, first=first)
     pipeline = tfx.dsl.Pipeline("last", str(folder / "root"), components=[last])
     return pathlib.Path(dag.run_dag(pipeline, str(folder / "metadata.sqlite"))["LastBlessed"].outputs["base"])
 
@@ -42,7 +43,7 @@ def test_a_version_is_recorded_whole_and_once(registry):
     assert (folder / "model" / "checkpoints" / "file").read_text() == "model/checkpoints"
     assert (folder / blessed.PANEL).read_bytes() == b"requests" and (folder / blessed.CARD_TEXT).exists()
     record(registry, 12, auc=0.1)
-    assert blessed.card(registry, 12) == {"version": 12, "auc": 0.7}
+    assert blessed.card(registry, 12)["auc"] == 0.7
     assert [path.name for path in pathlib.Path(registry).iterdir()] == ["12"]
 
 
@@ -54,15 +55,16 @@ def test_a_record_cut_short_is_made_anew(registry):
     assert (record(registry, 12) / "model" / "checkpoints").is_dir() and not scratch.exists()
 
 
-def test_old_versions_go_here_and_where_they_are_served(registry, tmp_path):
+def test_old_versions_go_here_and_if_asked_where_they_are_served(registry, tmp_path):
     serving = tmp_path / "serving"
     for version in (2, 5, 7, 9, 11):  # 11: pushed, not recorded yet
         (serving / str(version)).mkdir(parents=True)
         if version in (5, 7, 9):
             record(registry, version)
-    assert blessed.retain(registry, str(serving), keep=2) == [5]
-    assert blessed.versions(registry) == [7, 9] and blessed.versions(str(serving)) == [7, 9, 11]
-    assert blessed.retain(registry, str(serving), keep=2) == []
+    assert blessed.retain(registry, keep=2) == [5]  # what is served may be pinned
+    assert blessed.versions(registry) == [7, 9] and blessed.versions(str(serving)) == [2, 5, 7, 9, 11]
+    assert blessed.retain(registry, keep=2, serving=str(serving)) == []
+    assert blessed.versions(str(serving)) == [7, 9, 11]
     assert not list(serving.glob(".*"))
 
 
@@ -72,6 +74,16 @@ def test_the_newest_record_comes_into_the_run(registry, tmp_path):
     base = run(tmp_path, registry)
     assert blessed.has_model(str(base)) and json.loads((base / blessed.CARD).read_text())["version"] == 10
     assert (base / "Format-Serving" / "file").read_text() == "export" and (base / "model" / "checkpoints").is_dir()
+
+
+def test_a_run_goes_on_from_a_model_of_an_earlier_day(registry, tmp_path):
+    for version in (9, 10):
+        record(registry, version)
+    # Repeated, the run of the 10th has the base that it had: it is not held against its own model.
+    for date, base in (("2024-01-09", None), ("2024-01-10", 9), ("2024-01-11", 10)):
+        assert blessed.base_of(registry, date) == base
+    base = run(tmp_path, registry, "2024-01-10")
+    assert json.loads((base / blessed.CARD).read_text())["version"] == 9
 
 
 def test_a_first_run_is_said_to_be_one(registry, tmp_path):

@@ -40,6 +40,15 @@ def test_the_newest_day_with_mature_labels_judges(log, tmp_path):
     assert config.daily.warm == ("training.epochs=1",) and config.daily.newest == 0
 
 
+def test_a_day_before_the_last_blessed_one_is_refused(log, tmp_path):
+    card_file = tmp_path / "blessed" / "7" / "card.json"
+    card_file.parent.mkdir(parents=True)
+    card_file.write_text('{"window": {"date": "2024-01-03"}}')
+    assert parse(log, tmp_path, "--train-days", "1").daily.newest == 0  # the run of that day has no base of its own
+    with pytest.raises(ConfigError, match="a model judged by 2024-01-03 was blessed already"):
+        parse(log, tmp_path, "--date", "2024-01-02", "--train-days", "1")
+
+
 def test_limits_come_from_a_file(log, tmp_path):
     (tmp_path / "limits.yaml").write_text("data: {hours: 0.5}\nmodel: {auc_change: -0.1}\nthresholds: {auc: 0.6}\n")
     config = parse(log, tmp_path / "work", "--limits", str(tmp_path / "limits.yaml"))
