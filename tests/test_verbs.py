@@ -18,7 +18,7 @@ def calls(monkeypatch):
     def fit(pattern, schema, out):
         seen["fit"] = (pattern, out)
 
-    def train(config, schema, transform_dir, train_files, validation_files, out, resume, progress, model, warm_start):
+    def train(config, schema, transform_dir, train_files, validation_files, out, resume, model, warm_start, **_):
         seen["train"] = (config, transform_dir, train_files, validation_files, out, resume)
         seen["from"] = (model, warm_start)
         return {"epochs": 1, "validation_auc": 0.5}

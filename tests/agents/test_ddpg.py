@@ -265,7 +265,7 @@ class TestAlone:
         agent, learns = make_agent("training.actor_period=2").levels["channel"], []
         own = {variable.ref() for variable in agent.online.actor.trainable_variables}
 
-        def apply(pairs) -> None:
+        def apply(pairs, **_) -> None:
             learns.append(any(np.abs(slope).max() > 0 for slope, variable in pairs if variable.ref() in own))
 
         monkeypatch.setattr(agent.optimizer, "apply_gradients", apply)

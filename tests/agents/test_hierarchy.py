@@ -88,7 +88,7 @@ def test_a_step_trains_everything_and_the_actors_when_due(make_agent, experience
     of = {variable.ref(): part for part, variables in parts_of(agent.model).items() for variable in variables}
     actors, learns = {"channel actor", "item actor"}, []
 
-    def apply(pairs) -> None:
+    def apply(pairs, **_) -> None:
         learns.append({of[v.ref()] for slope, v in pairs if np.abs(tf.convert_to_tensor(slope)).max() > 0})
 
     monkeypatch.setattr(agent.optimizer, "apply_gradients", apply)

@@ -88,7 +88,7 @@ class TestStart:
     def start(self, make_agent, experience, *settings: str):
         run = training._Run.__new__(training._Run)
         run.config, run.agent = tiny.config(*settings), make_agent(*settings)
-        run._experience = lambda epoch: tf.data.Dataset.from_tensors(experience)
+        run.stream = types.SimpleNamespace(epoch=lambda epoch: tf.data.Dataset.from_tensors(experience))
         started = types.SimpleNamespace()
         for name, level in run.agent.model.levels.items():
             level.start_critics = lambda value, name=name: setattr(started, name, value)

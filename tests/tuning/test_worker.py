@@ -18,7 +18,7 @@ def calls(monkeypatch) -> list[tuple]:
     """What the training loop is called with; it gives the seed's tenth as AUC."""
     seen: list[tuple] = []
 
-    def train(config, schema, transform_dir, train_files, validation_files, out, resume, progress, model, warm_start):
+    def train(config, schema, transform_dir, train_files, validation_files, out, resume, **_):
         seen.append((config, train_files, validation_files, out, resume))
         return {"epochs": config.training.epochs, "validation_auc": 0.6 + config.training.seed / 10}
 
