@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_log_pb2
 
 from hrlrec_tf.errors import ModelError
@@ -21,6 +21,7 @@ SAVED_MODEL = "saved_model.pb"
 WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 DEFAULT_SIGNATURE = "serving_default"
 
+_ONE_THREAD = config_pb2.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
 _RECORD_FRAME = 16  # bytes that a TFRecord has around its data: length, two checksums
 
 
@@ -80,7 +81,7 @@ class ServedVersion:
         named = {name: each for name, each in graph.signature_def.items() if not name.startswith("__saved_model")}
         defs = get_model_metadata_pb2.SignatureDefMap(signature_def=named)
         specs = {name: signatures.input_specs(each) for name, each in named.items()}
-        session = tf.compat.v1.Session(graph=tf.Graph())
+        session = tf.compat.v1.Session(graph=tf.Graph(), config=_ONE_THREAD)
         try:
             with session.graph.as_default():
                 tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
@@ -167,7 +168,12 @@ class ServedVersion:
 def _function(
     session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef
 ) -> Callable[..., list[np.ndarray]]:
-    def tensors(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> list[tf.Tensor]:
-        return [session.graph.get_tensor_by_name(infos[name].name) for name in sorted(infos)]
+    """A signature as a function that runs in its caller's thread.
 
-    return session.make_callable(tensors(definition.outputs), feed_list=tensors(definition.inputs))
+    A call is many small operations: handing them from thread to thread takes longer than they do, and calls that come
+    together fill the cores anyway. `Session.make_callable` takes no run options.
+    """
+    options = config_pb2.CallableOptions(run_options=config_pb2.RunOptions(inter_op_thread_pool=-1))
+    options.feed.extend(definition.inputs[name].name for name in sorted(definition.inputs))
+    options.fetch.extend(definition.outputs[name].name for name in sorted(definition.outputs))
+    return session._make_callable_from_options(options)
