@@ -20,7 +20,7 @@ run: setup ## the whole product once: log -> pipeline -> server -> one ranked li
 test: setup ## unit tests and one end-to-end run
 	$(PYTEST) $(ARGS) -m "not slow" -n $(WORKERS) --dist loadfile --timeout 600
 
-test-slow: setup ## the rest: kills in the middle of prepare and train
+test-slow: setup ## the rest: kills, faults, soak, privacy scan, compiled Kubeflow run, distributed training
 	$(PYTEST) $(ARGS) -m slow --timeout 3600
 
 test-current: ## the tests on the current set; below glibc 2.39 as root inside a Debian 13 root

@@ -12,6 +12,7 @@ from hrlrec_tf.experiments.drawing import HEIGHT, STEPS, Ink, Reference, Series,
 
 _ROW = 0.24  # inches per bar
 _X_TICKS = 8
+_X_GAP = 0.07  # of the axis, between two of these
 _X_LABELS = 10
 _X_CHARACTERS = 48  # that fit side by side
 _DASHES = ("solid", (0, (4, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
@@ -64,7 +65,8 @@ def line_chart(
                 reference.name, (1, reference.value), (0, 3), ("axes fraction", "data"), "offset points", ha="right"
             )
         axes.set_xlabel(x_label)
-        axes.xaxis.set_major_locator(FixedLocator(x) if len(x) <= _X_TICKS else MaxNLocator(_X_TICKS, integer=True))
+        few = len(x) <= _X_TICKS
+        axes.xaxis.set_major_locator(FixedLocator(_apart(x)) if few else MaxNLocator(_X_TICKS, integer=True))
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -75,6 +77,15 @@ def line_chart(
         axes.margins(x=0.04, y=0.12)
         legend(figure, drawable)
         return as_svg(figure, name, alt)
+
+
+def _apart(x: Sequence[float]) -> list[float]:
+    """Those of some ascending positions whose labels do not touch; the last one is among them."""
+    least, shown = _X_GAP * (x[-1] - x[0]), [x[-1]]
+    for place in reversed(x):
+        if shown[-1] - place > least:
+            shown.append(place)
+    return shown[::-1]
 
 
 def bar_chart(
