@@ -58,7 +58,9 @@ class UserStates:
         self._rows: dict[str, pa.Table] = {}
 
     def update(self, rows: pa.Table) -> Sequence[Rejection]:
-        """Adds rows of a log, in any order; a row that is there already changes nothing.
+        """Adds rows of a log, in any order; a row of a request and position that is there already changes nothing.
+
+        What only a whole log tells is left to its owner: requests that two users share, `deduplicate` and `bots`.
 
         Returns:
           The rows that break a rule, which are not added.
