@@ -29,6 +29,7 @@ from serving.signatures import Refusal
 from serving.version_folders import Listing
 
 FIRST_LOOKS_SECONDS = 0.2
+_LOADING_NICENESS = 10
 
 _LOG = logging.getLogger(__name__)
 
@@ -218,6 +219,9 @@ class ModelVersions:
         )
 
     def _poll(self) -> None:
+        # Loading takes a core for many seconds: it gets what the calls leave. Linux has priorities by thread.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADING_NICENESS)
         while not self._stop.wait(self._poll_seconds):
             try:
                 self.refresh()
