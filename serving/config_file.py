@@ -2,13 +2,13 @@
 
 import logging
 import os
-import threading
 from collections.abc import Sequence
 
 from hrlrec_tf.errors import HrlrecError
 from serving import model_config
 from serving.model_config import ModelConfig
 from serving.models import Models
+from serving.watch import Watch
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,35 +28,29 @@ class ConfigFile:
     ) -> None:
         self._path = path
         self._models = models
-        self._poll_seconds = poll_seconds
         self._taken = list(taken)
         self._complaint = ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="model-config", daemon=True)
+        self._watch = Watch("model-config", poll_seconds, self._look)
 
     def start(self) -> None:
         """Begins to watch the file."""
-        if self._poll_seconds > 0:
-            self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Stops watching it."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._watch.stop()
 
-    def _poll(self) -> None:
-        while not self._stop.wait(self._poll_seconds):
-            try:
-                configs = model_config.read(self._path)
-                if configs != self._taken:
-                    self._models.reload(configs)
-                    self._taken = configs
-                    self._complaint = ""
-                    _LOG.info("%s: its %d models are served", self._path, len(configs))
-            except HrlrecError as error:
-                if str(error) != self._complaint:  # once, not at every look
-                    self._complaint = str(error)
-                    _LOG.warning("%s is not taken over, what served before goes on: %s", self._path, error)
-            except Exception:
-                _LOG.exception("cannot look at %s", self._path)
+    def _look(self) -> None:
+        try:
+            configs = model_config.read(self._path)
+            if configs != self._taken:
+                self._models.reload(configs)
+                self._taken = configs
+                self._complaint = ""
+                _LOG.info("%s: its %d models are served", self._path, len(configs))
+        except HrlrecError as error:
+            if str(error) != self._complaint:  # once, not at every look
+                self._complaint = str(error)
+                _LOG.warning("%s is not taken over, what served before goes on: %s", self._path, error)
+        except Exception:
+            _LOG.exception("cannot look at %s", self._path)

@@ -27,6 +27,7 @@ from serving.metrics import Metrics
 from serving.model_config import VersionPolicy
 from serving.signatures import Refusal
 from serving.version_folders import Listing
+from serving.watch import Watch
 
 FIRST_LOOKS_SECONDS = 0.2
 _LOADING_NICENESS = 10
@@ -77,7 +78,6 @@ class ModelVersions:
         self.base = pathlib.Path(model_base)
         self.name = name
         self.policy = policy or VersionPolicy()
-        self._poll_seconds = poll_seconds
         self._metrics = metrics or Metrics()
         self._lock = threading.Lock()  # of the live versions and their calls
         self._refreshing = threading.RLock()
@@ -86,8 +86,8 @@ class ModelVersions:
         self._seen: dict[int, Listing] = {}
         self._refused: dict[int, Listing] = {}
         self._statuses: dict[int, ModelVersionStatus] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name=f"versions-{name}", daemon=True)
+        # Loading takes a core for many seconds: it gets what the calls leave.
+        self._watch = Watch(f"versions-{name}", poll_seconds, self._poll, _LOADING_NICENESS)
 
     @property
     def live(self) -> ServedVersion:
@@ -145,20 +145,17 @@ class ModelVersions:
                 f"{self.base}: holds none of the specific versions {sorted(self.policy.specific or ())} that its "
                 f"policy wants; it holds {sorted(self._seen)}"
             )
-        self._stop.wait(FIRST_LOOKS_SECONDS)
+        self._watch.wait(FIRST_LOOKS_SECONDS)
         self.refresh()
         if not self._live:
             newest = max(wanted)
             reason = self._statuses[newest].status.error_message if newest in self._statuses else "it is being written"
             raise ModelError(f"{self.base / str(newest)}: cannot be served: {reason}")
-        if self._poll_seconds > 0:
-            self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Stops watching; the live versions go on answering."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._watch.stop()
 
     def refresh(self) -> None:
         """Looks once: takes each wanted version that is complete, loads and warms up; retires what is not wanted."""
@@ -186,7 +183,7 @@ class ModelVersions:
         with self._refreshing:
             self.policy = policy
             self.load_wanted()
-            self._stop.wait(FIRST_LOOKS_SECONDS)  # a folder is taken at the second look
+            self._watch.wait(FIRST_LOOKS_SECONDS)  # a folder is taken at the second look
             self.load_wanted()
 
     @property
@@ -219,14 +216,10 @@ class ModelVersions:
         )
 
     def _poll(self) -> None:
-        # Loading takes a core for many seconds: it gets what the calls leave. Linux has priorities by thread.
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADING_NICENESS)
-        while not self._stop.wait(self._poll_seconds):
-            try:
-                self.refresh()
-            except Exception:
-                _LOG.exception("cannot look for versions in %s; %s stay", self.base, self.numbers)
+        try:
+            self.refresh()
+        except Exception:
+            _LOG.exception("cannot look for versions in %s; %s stay", self.base, self.numbers)
 
     def _take(self, number: int) -> None:
         self._report(number, ModelVersionStatus.LOADING)

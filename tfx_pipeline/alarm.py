@@ -16,7 +16,7 @@ import pandas as pd
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError, DataError, HrlrecError
 from hrlrec_tf.evaluation import significance
-from tfx_pipeline.blessed import WITHDRAWN
+from tfx_pipeline import blessed
 
 COLUMN = "model_version"
 REPLICATES = 1000
@@ -105,20 +105,19 @@ def roll_back(folders: Iterable[str], version: str) -> None:
     """
     paths = [pathlib.Path(folder) for folder in folders]
     for path in paths:
-        if not any(each.name.isdecimal() and each.name != version for each in path.iterdir()):
+        if not set(blessed.versions(str(path))) - {int(version)}:
             raise ConfigError(f"{path}: version {version} is the only one; there is nothing to go back to")
     for path in paths:
         if (path / version).exists():
-            (path / WITHDRAWN).mkdir(exist_ok=True)
-            (path / version).rename(path / WITHDRAWN / version)
+            (path / blessed.WITHDRAWN).mkdir(exist_ok=True)
+            (path / version).rename(path / blessed.WITHDRAWN / version)
 
 
 def newest_two(folder: str) -> tuple[str, str]:
     """The newest version of a folder and the one before it; raises ConfigError where there are not two."""
-    path = pathlib.Path(folder)
-    found = sorted((int(each.name) for each in path.iterdir() if each.name.isdecimal()) if path.is_dir() else ())
+    found = blessed.versions(folder)
     if len(found) < 2:
-        raise ConfigError(f"{path}: holds {len(found)} versions, a comparison needs two")
+        raise ConfigError(f"{folder}: holds {len(found)} versions, a comparison needs two")
     return str(found[-1]), str(found[-2])
 
 

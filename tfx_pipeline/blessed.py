@@ -71,8 +71,12 @@ def base_of(registry: str, date: str) -> int | None:
 
     So a run that is repeated has the base that it had, and no model is held against itself.
     """
-    earlier = (version for version in versions(registry) if card(registry, version)["window"]["date"] < date)
-    return max(earlier, default=None)
+    return max((version for version, judged in dates(registry).items() if judged < date), default=None)
+
+
+def dates(registry: str) -> dict[int, str]:
+    """Version -> the day that judged it."""
+    return {version: card(registry, version)["window"]["date"] for version in versions(registry)}
 
 
 def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:

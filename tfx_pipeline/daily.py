@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hrlrec_tf.cli import Verb
-from hrlrec_tf.errors import ConfigError, HrlrecError
+from hrlrec_tf.errors import ConfigError
+from tfx_pipeline.verb import NotBlessedError
 
 if TYPE_CHECKING:
     from tfx_pipeline.configs import Daily, PipelineConfig
+    from tfx_pipeline.window import Window
 
 REGISTRY = "blessed"
 WARM = ("training.epochs=1",)  # settings of a run that goes on from the last model, unless others are given
-
-
-class NotBlessedError(HrlrecError):
-    """The model missed a threshold and was not pushed."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,22 +93,21 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
             f"can be judged is {newest}"
         )
     days.dataset(dataset)  # a setting that contradicts it is told now
-    daily = _daily(args, days)
+    limits = _limits(args.limits)
+    daily = _daily(args, days, limits)
     model = preset(args.preset).override(args.set)
     model.override(daily.warm)  # told before hours of work, not after
-    thresholds = _limits(args.limits)["thresholds"]
-    return local_config(dataset, args.workdir, model, thresholds=thresholds, daily=daily)
+    return local_config(dataset, args.workdir, model, thresholds=limits["thresholds"], daily=daily)
 
 
-def _daily(args: argparse.Namespace, days: Any) -> "Daily":
+def _daily(args: argparse.Namespace, days: "Window", limits: Mapping[str, Any]) -> "Daily":
     from tfx_pipeline import blessed
     from tfx_pipeline.configs import Daily
 
     registry = str(pathlib.Path(args.workdir).resolve() / REGISTRY)
-    newest = max((blessed.card(registry, each)["window"]["date"] for each in blessed.versions(registry)), default="")
+    newest = max(blessed.dates(registry).values(), default="")
     if newest > days.date:
         raise ConfigError(f"a model judged by {newest} was blessed already, later than {days.date}; run {newest} again")
-    limits = _limits(args.limits)
     return Daily(
         window=days,
         registry=registry,

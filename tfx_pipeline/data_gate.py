@@ -14,6 +14,7 @@ from tfx.utils import io_utils
 
 from hrlrec_tf import features
 from hrlrec_tf.data import parsing
+from hrlrec_tf.data.days import between
 from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.data.prepare import read_summary
 from tfx_pipeline import data_faults, reports
@@ -50,18 +51,20 @@ def DataGate(
     Raises:
       GateError: there is a fault; the message names all.
     """
-    window, accepted = Window.of(date, days).dates, parsing.build(DataLimits, json.loads(limits), "")
+    looked_at = Window.of(date, days)
+    window, accepted = looked_at.dates, parsing.build(DataLimits, json.loads(limits), "")
     summary = read_summary(examples.uri)
     faults = data_faults.faults(summary, window, accepted)
-    reports.stop(faults, f"the log of {window[-1]} is not to be believed; nothing was trained")
+    not_trained = f"the log of {window[-1]} is not to be believed; nothing was trained"
+    reports.stop(faults, not_trained)
     declared = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     reader = SessionReader(declared, transform_graph.uri)
     shares = known_shares(reader, {split: _files(examples, split) for split in _SPLITS})
     faults = data_faults.unknown(shares, accepted)
     train, newest = (stats_artifact_utils.load_statistics(statistics, split).proto() for split in ("train", "eval"))
     faults += drifts(declared, train, newest, accepted)
-    reports.stop(faults, f"the log of {window[-1]} is not to be believed; nothing was trained")
-    counted = {each: summary["days"][each] for each in window}
+    reports.stop(faults, not_trained)
+    counted = between(summary["days"], looked_at.oldest, looked_at.newest)
     reports.write(report.uri, data_faults.notes(summary, window), {"days": counted, "known_shares": shares})
 
 

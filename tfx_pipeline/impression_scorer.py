@@ -4,11 +4,13 @@ TFMA reads a session's `[list_length]` outputs as one multi-valued prediction an
 the Evaluator is given scalars: one tf.Example per displayed row with its label, prediction and slice keys.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 from tfx import v1 as tfx
@@ -25,6 +27,7 @@ SPLIT = "eval"
 SIGNATURE = "score_examples"
 PREDICTION, BASE, BASELINE = "prediction", "prediction_base", "prediction_lr"  # of the model, the last blessed, LR
 _BATCH = 256  # sessions per model call
+_READ_AT_ONCE = 65_536  # impressions
 
 
 @tfx.dsl.components.component(use_beam=True)
@@ -144,3 +147,20 @@ def scored_impressions(
             "user_id": feature["user_id"],
         }
         yield tf.train.Example(features=tf.train.Features(feature=impression)).SerializeToString()
+
+
+def read_impressions(folder: str) -> pd.DataFrame:
+    """Scored impressions of one split: `label`, `channel`, `position`, `user_id` and the predictions that it has."""
+    files = sorted(tf.io.gfile.glob(f"{folder}/*.gz"))
+    parser: dict[str, Any] = {
+        **{name: tf.io.FixedLenFeature([], tf.float32, math.nan) for name in ("label", PREDICTION, BASE, BASELINE)},
+        **{name: tf.io.FixedLenFeature([], tf.string) for name in ("channel", "user_id")},
+        "position": tf.io.FixedLenFeature([], tf.int64),
+    }
+    batches = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_AT_ONCE)
+    parts = (tf.io.parse_example(batch, parser) for batch in batches)
+    rows = pd.concat(
+        [pd.DataFrame({name: values.numpy() for name, values in part.items()}) for part in parts], ignore_index=True
+    ).dropna(axis=1, how="all")
+    texts = {name: rows[name].str.decode("utf-8") for name in ("channel", "user_id")}
+    return rows.assign(label=rows["label"].astype(int), **texts)

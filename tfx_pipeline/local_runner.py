@@ -76,7 +76,8 @@ def local_config(
     folder = pathlib.Path(workdir).resolve()
     check_outside(dataset, str(folder), "--workdir")
     folder.mkdir(parents=True, exist_ok=True)
-    log = reading.open_log(dataset, progress=False)
+    seen = daily.window.dataset(dataset) if daily else dataset
+    log = reading.open_log(seen, progress=False)
     curated = pathlib.Path(schema_file).resolve() if schema_file else folder / "schema.pbtxt"
     spec = feature_spec(dataset, log.layout)
     if schema_file is None and not curated.exists():
@@ -94,7 +95,7 @@ def local_config(
         digests=Digests(
             digest.of_source(),
             digest.of_file(str(curated)),
-            digest.of_text(digest.of_log(*_paths(dataset, daily)), _masking_state(dataset)),
+            digest.of_text(digest.of_log(*_paths(seen)), _masking_state(dataset)),
         ),
         thresholds=thresholds or Thresholds(),
         beam_args=tuple(beam_args) or IN_PROCESS,
@@ -201,15 +202,13 @@ def _masking_state(dataset: DatasetConfig) -> str:
     return masking.mask_text("key", masking.key(dataset.masking)) if dataset.masking else ""
 
 
-def _paths(dataset: DatasetConfig, daily: Daily | None) -> list[str]:
-    """The log and its side tables, whose paths are relative to it; of a daily run the files of its days alone."""
+def _paths(dataset: DatasetConfig) -> list[str]:
+    """The log, or the files of the days that are read, and its side tables, whose paths are relative to it."""
     log = str(dataset.log)
-    is_folder = "://" in log or pathlib.Path(log).is_dir()
-    folder = log if is_folder else str(pathlib.Path(log).parent)
+    folder = log if "://" in log or pathlib.Path(log).is_dir() else str(pathlib.Path(log).parent)
     rows = [log]
-    if daily and is_folder and "://" not in log:
-        patterns = daily.window.dataset(dataset).file_patterns
-        rows = [str(path) for pattern in patterns for path in pathlib.Path(log).glob(pattern)]
+    if dataset.dates and "://" not in log:
+        rows = [str(path) for pattern in dataset.file_patterns for path in pathlib.Path(folder).glob(pattern)]
     return [*rows, *(f"{folder}/{join.file}" for join in dataset.joins)]
 
 

@@ -5,7 +5,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +66,8 @@ def QualityGate(
       GateError: the model lost more than it may; the message has the figures.
     """
     accepted = parsing.build(ModelLimits, json.loads(limits), "")
-    figures = quality(read_impressions(artifact_utils.get_split_uri([impressions], impression_scorer.SPLIT)), accepted)
+    folder = artifact_utils.get_split_uri([impressions], impression_scorer.SPLIT)
+    figures = quality(impression_scorer.read_impressions(folder), accepted)
     reports.stop(list(quality_faults(figures, accepted)), _NOT_PUSHED)
     told = [] if BASE in figures[""] else ["no model was blessed before: AUC was held against LR's alone"]
     reports.write(report.uri, told, {"auc": figures})
@@ -183,10 +183,11 @@ def replay(saved_model: str, panel: Sequence[tf.train.Example], spec: FeatureSpe
       spec: of the sessions.
     """
     rank = tf.saved_model.load(saved_model).signatures[serving_check.SIGNATURE]
+    offered = serving_check.what_is_offered(panel, spec)
     lists = []
     for session in panel:
-        request = serving_check.canned_request(session, panel, spec)
-        lists.append({name: values.numpy()[0] for name, values in rank(**_tensors(request)).items()})
+        ranked = rank(**_tensors({**serving_check.who_asks(session, spec), **offered}))
+        lists.append({name: values.numpy()[0] for name, values in ranked.items()})
     texts = {name: np.array([ranked[name] for ranked in lists]).astype(str) for name in ("channel", "item_id")}
     users = [session.features.feature["user_id"].bytes_list.value[0].decode("utf-8") for session in panel]
     return panel_statistics(texts["channel"], texts["item_id"], users)
@@ -194,17 +195,3 @@ def replay(saved_model: str, panel: Sequence[tf.train.Example], spec: FeatureSpe
 
 def _tensors(request: serving_check.Arrays) -> dict[str, tf.Tensor]:
     return {name: tf.constant(values) for name, values in request.items()}
-
-
-def read_impressions(folder: str) -> pd.DataFrame:
-    """The scored impressions of `ImpressionScorer`: `label`, `channel` and the predictions that it was asked for."""
-    files = sorted(tf.io.gfile.glob(f"{folder}/*.gz"))
-    parser: dict[str, Any] = {
-        name: tf.io.FixedLenFeature([], tf.float32, math.nan) for name in ("label", PREDICTION, BASE, BASELINE)
-    }
-    parser["channel"] = tf.io.FixedLenFeature([], tf.string)
-    parts = []
-    for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(65536):
-        parts.append(pd.DataFrame({k: v.numpy() for k, v in tf.io.parse_example(batch, parser).items()}))
-    rows = pd.concat(parts, ignore_index=True).dropna(axis=1, how="all")
-    return rows.assign(label=rows["label"].astype(int), channel=rows["channel"].str.decode("utf-8"))

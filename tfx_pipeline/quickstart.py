@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-import tensorflow as tf
 from tqdm import tqdm
 
 from hrlrec_tf.cli import write_json
@@ -20,7 +18,7 @@ from hrlrec_tf.evaluation import metrics, panel
 from serving.client import RankingClient
 from serving.messages import RankRequest, RankResponse
 from serving.server import EmbeddedServer
-from tfx_pipeline import dag, local_runner
+from tfx_pipeline import dag, impression_scorer, local_runner
 from tfx_pipeline.configs import PipelineConfig, Thresholds
 
 PANEL_SIZE = 200  # requests of evaluation users, all offered the same candidates
@@ -58,6 +56,7 @@ def run(dataset: DatasetConfig, workdir: pathlib.Path, model: Config, thresholds
     """
     config = local_runner.local_config(dataset, str(workdir), model, thresholds=thresholds)
     result = _run_pipeline(config)
+    scored = result.runs["ImpressionScorer"].outputs["impressions"]
     sessions = result.runs["SessionExampleGen"].outputs["examples"]
     sampled = requests.sample_requests(sessions, count=PANEL_SIZE)
     request, response, recommended = None, None, None
@@ -68,7 +67,9 @@ def run(dataset: DatasetConfig, workdir: pathlib.Path, model: Config, thresholds
     return Outcome(
         pipeline=result,
         summary=read_summary(sessions),
-        evaluation=metrics.click_metrics(_read_impressions(result.runs["ImpressionScorer"].outputs["impressions"])),
+        evaluation=metrics.click_metrics(
+            impression_scorer.read_impressions(f"{scored}/Split-{impression_scorer.SPLIT}")
+        ),
         training=_read_training(result.runs["Trainer"].outputs["model_run"]),
         request=request,
         response=response,
@@ -108,23 +109,6 @@ def _rank(
         [each.user_id for each in same_candidates],
     )
     return response, statistics
-
-
-def _read_impressions(uri: str) -> pd.DataFrame:
-    """The Examples of ImpressionScorer as rows."""
-    files = sorted(str(file) for file in pathlib.Path(uri).glob("Split-*/*.gz"))
-    dtypes = {
-        "user_id": tf.string,
-        "channel": tf.string,
-        "position": tf.int64,
-        "label": tf.float32,
-        "prediction": tf.float32,
-    }
-    parser = {name: tf.io.FixedLenFeature([], dtype) for name, dtype in dtypes.items()}
-    examples = list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
-    columns = {name: values.numpy() for name, values in tf.io.parse_example(examples, parser).items()}
-    rows = pd.DataFrame(columns).astype({"label": int})
-    return rows.assign(channel=rows["channel"].str.decode("utf-8"), user_id=rows["user_id"].str.decode("utf-8"))
 
 
 def _read_training(model_run: str) -> list[dict[str, Any]]:

@@ -131,6 +131,11 @@ def canned_request(
       offered: sessions that displayed the candidates.
       spec: of both.
     """
+    return {**who_asks(asking, spec), **what_is_offered(offered, spec)}
+
+
+def who_asks(asking: tf.train.Example, spec: FeatureSpec) -> dict[str, np.ndarray]:
+    """A `canned_request` without its candidates."""
     request: dict[str, np.ndarray] = {"epsilon": np.zeros(1, np.float32)}
     for name, (kind, rank) in spec.serving_inputs().items():
         if name not in spec.session:
@@ -139,10 +144,16 @@ def canned_request(
         if name == features.HISTORY + "tags":
             values = _joined(values, spec.max_tags)
         request[name] = np.array(values, kind.dtype).reshape([1] if rank == 1 else [1, -1])
-    rows = _displayed(offered, spec)
-    for name, kind in spec.item.items():
-        request[features.CANDIDATE + name] = np.array([[row[name] for row in rows]], kind.dtype)
     return request
+
+
+def what_is_offered(offered: Sequence[tf.train.Example], spec: FeatureSpec) -> dict[str, np.ndarray]:
+    """The candidates of a `canned_request`."""
+    rows = _displayed(offered, spec)
+    return {
+        features.CANDIDATE + name: np.array([[row[name] for row in rows]], kind.dtype)
+        for name, kind in spec.item.items()
+    }
 
 
 def check_answer(request: Arrays, answer: Arrays, list_length: int) -> None:

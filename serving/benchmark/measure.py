@@ -194,10 +194,9 @@ def _latency(samples: Samples) -> list[float]:
 
 
 def _throughput(contestants: Contest, quick: bool) -> dict[str, Any]:
-    """See `sweep`; with `_batched` behind each name for a server that batches, `throughput_batched` None without."""
-    servers = {"": worker.SERVER, **({"_batched": worker.SERVER_BATCHED} if worker.batches() else {})}
-    found = sweep({key: contestants.load("rank", server) for key, server in servers.items()}, quick)
-    return {"throughput_batched": None, **found}
+    """See `sweep`; with `_batched` behind each name for the server that batches."""
+    servers = {"": worker.SERVER, "_batched": worker.SERVER_BATCHED}
+    return sweep({key: contestants.load("rank", server) for key, server in servers.items()}, quick)
 
 
 def _curves(contestants: Contest, known: Sequence[str], quick: bool) -> dict[str, Any]:

@@ -15,11 +15,10 @@ from serving.benchmark.plan import DEEPFM, HRLREC, Plan, base_of
 
 _DEEPFM = ("network.embedding_dim=32", "network.hidden_units=[400,400,400]")
 _QUICK_DEEPFM = ("network.embedding_dim=4", "network.hidden_units=[8]")
-_CATALOGUE = "--catalogue"
 
 
 def build(folder: pathlib.Path, plan: Plan) -> None:
-    """Writes version 1 of both models; with an item catalogue where `export` makes one."""
+    """Writes version 1 of both models; HRL-Rec's with an item catalogue."""
     sessions, sizes = folder / "sessions", plan.workload
     write_sessions(sizes, sessions)
     (sessions / "summary.json").write_text("{}", encoding="utf-8")
@@ -29,16 +28,12 @@ def build(folder: pathlib.Path, plan: Plan) -> None:
         trained = folder / "trained" / model
         changes = [f"--set={setting}" for setting in ("training.epochs=1", *settings[model])]
         _run(verbs.TRAIN, [f"--data={sessions}", f"--out={trained}", "--model", *name, *changes])
-        catalogue = [f"{_CATALOGUE}={sessions}"] if model == HRLREC and _CATALOGUE in _help(verbs.EXPORT) else []
+        catalogue = [f"--catalogue={sessions}"] if model == HRLREC else []
         _run(verbs.EXPORT, [f"--model={trained}", f"--out={base_of(folder, model)}", *catalogue])
 
 
 def _run(verb: Verb, words: Sequence[str]) -> None:
     verb.run(_parser(verb).parse_args(words))
-
-
-def _help(verb: Verb) -> str:
-    return _parser(verb).format_help()
 
 
 def _parser(verb: Verb) -> argparse.ArgumentParser:

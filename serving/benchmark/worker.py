@@ -10,7 +10,6 @@
 * `load`: the load generator.
 """
 
-import inspect
 import os
 import pathlib
 import time
@@ -139,13 +138,6 @@ class Load:
                 self._load.message([request], named.model, named.signature, inputs) for request in requests
             ]
         return self._load.LoadGenerator(address, self._messages[call])
-
-
-def batches() -> bool:
-    """Whether the embedded server knows batching."""
-    from serving.server import EmbeddedServer
-
-    return "batching_parameters_file" in inspect.signature(EmbeddedServer).parameters
 
 
 def resident_mb() -> float:
