@@ -73,10 +73,11 @@ class Tally(NamedTuple):
         return Tally(tf.concat([self.names, names], axis=1), tf.concat([self.counts, added], axis=1))
 
     def total(self, names: tf.Tensor) -> list[tf.Tensor]:
-        """Impressions and clicks summed over `names` [B, A], "" for none: [B] float32 each."""
-        matches = tf.cast(tf.expand_dims(self.names, 2) == tf.expand_dims(names, 1), tf.float32)
-        times = tf.reduce_sum(matches, axis=2, keepdims=True)  # [B, E, 1]: how many of `names` each entry is
-        return tf.unstack(tf.reduce_sum(times * self.counts, axis=1), axis=-1)
+        """Impressions and clicks summed over `names` [B, ..., A], "" for none: [B, ...] float32 each."""
+        entries = tf.reshape(self.names, [*tf.unstack(tf.shape(self.names)), *[1] * (names.shape.rank - 1)])
+        matches = tf.cast(entries == tf.expand_dims(names, 1), tf.float32)
+        times = tf.reduce_sum(matches, axis=-1)  # [B, E, ...]: how many of `names` each entry is
+        return tf.unstack(tf.einsum("be...,bec->b...c", times, self.counts), axis=-1)
 
 
 class Seen(NamedTuple):
@@ -101,9 +102,9 @@ class Seen(NamedTuple):
         return Seen(self.channels.add(tf.expand_dims(channel, 1)), self.tags.add(tags))
 
     def counts(self, channel: tf.Tensor, tags: tf.Tensor) -> Batch:
-        """The features in `features.COUNTS` of a row to be placed, channel [B] and tags [B, K], strings.
+        """The features in `features.COUNTS` of a row to be placed next, channel [B, ...] and tags [B, ..., K], strings.
 
-        [B] float32 each, never more than the sum of `_MANY` for each entry.
+        [B, ...] float32 each, never more than the sum of `_MANY` for each entry.
         """
-        values = [*self.channels.total(tf.expand_dims(channel, 1)), *self.tags.total(tags)]
+        values = [*self.channels.total(tf.expand_dims(channel, -1)), *self.tags.total(tags)]
         return dict(zip(features.COUNTS, values, strict=True))

@@ -39,8 +39,9 @@ class NetworkConfig:
     # The "double strategy" that Sec. 3.4 adopts without a formula. 1: as eq. 9 writes it, the target actor selects and
     # the target critic evaluates. 2: TD3's clipped double critics, the smaller of two target critics' values counts.
     critics: Literal[1, 2] = 1
-    # eq. 16; interaction adds a.d, state adds what the state itself says of the item.
-    click_head: Literal["linear", "interaction", "state"] = "linear"
+    # eq. 16; interaction adds a.d, state what the state itself says of the item, counts how often the user was shown,
+    # and clicked, its channel and tags. Each has what those before it have.
+    click_head: Literal["linear", "interaction", "state", "counts"] = "linear"
     channel_constraint: Literal["hard", "soft"] = "hard"  # at ranking: Sec. 3.3, or retrieval.select_softly
     channel_weight: float = 1.0  # of the channel selector's wish under the soft constraint
     # At ranking: share of exploration that draws a channel, in which the policy picks the item; the rest draws an item.
@@ -115,7 +116,7 @@ class LossConfig:
     channel: float = 5.0  # eq. 18
     item: float = 5.0
     ctr: float = 1.0
-    action_ctr: float = 0.0  # with network.click_head=state: eq. 15 once more, on the cosines that retrieval sorts by
+    action_ctr: float = 0.0  # where the click head reads states: eq. 15 once more, on the cosines that retrieval sorts by
     similarity: float = 1.0
     action_noise: float = 0.01  # standard deviation; authors' code
     behaviour_cloning: float = 0.0  # MSE from action to the displayed item; in the authors' code only
@@ -204,10 +205,10 @@ class Config(Sections):
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        if self.losses.action_ctr and not (self.losses.ctr and self.network.click_head == "state"):
+        if self.losses.action_ctr and not (self.losses.ctr and self.network.click_head in ("state", "counts")):
             raise ConfigError(
                 f"losses.action_ctr is {self.losses.action_ctr}, which joins losses.ctr where "
-                f"network.click_head=state; got losses.ctr={self.losses.ctr} and "
+                f"network.click_head is state or counts; got losses.ctr={self.losses.ctr} and "
                 f"network.click_head={self.network.click_head}: set losses.action_ctr=0"
             )
 
@@ -245,7 +246,7 @@ def preset(name: str) -> Config:
                 action_space="l2",
                 critic_head="linear",
                 critic_form="interaction",
-                click_head="state",
+                click_head="counts",
                 min_item_impressions=20,
             ),
             rewards=RewardConfig(combine="linear", biases=(0.0,) * 4, weights=(1.0, 0.1, 0.05, 0.05)),

@@ -12,7 +12,8 @@ from hrlrec_tf import exploration, retrieval
 from hrlrec_tf.candidates import Candidates, Request, Seen, first_of_each, kinds
 from hrlrec_tf.exploration import Choice
 from hrlrec_tf.networks.actor import to_action_space
-from hrlrec_tf.networks.cumulative import Placed, read_placed, read_profile
+from hrlrec_tf.networks.cumulative import Placed, read_counts, read_placed, read_profile
+from hrlrec_tf.networks.embeddings import Batch
 from hrlrec_tf.networks.hrl_rec import HrlRecNetwork
 from hrlrec_tf.networks.level import StateLevel
 from hrlrec_tf.quotas import Quotas
@@ -66,19 +67,21 @@ class Ranker:
         prefixes: list[Prefix] = []
         choices: list[Choice] = []
         allowed: list[tf.Tensor] = []
+        counts: list[Batch] = []
         # Unrolled: a loop in the graph costs as much as the positions themselves.
         for t, draws in enumerate(exploration.draw(epsilon, tf.shape(candidates.item_id)[1], length, share)):
             allowed.append(prefix.available if rule is None else rule(prefix.available, length - t))
             policy = self.policy(t, encoded, prefix, allowed[-1])
             choices.append(exploration.choose(policy, encoded.channels, allowed[-1], draws, share))
             prefixes.append(prefix)
+            counts.append(encoded.counts(prefix, choices[-1].index))
             if t + 1 < length:
-                prefix = self.advance(t, encoded, prefix, choices[-1].index)
+                prefix = self.advance(t, encoded, prefix, choices[-1].index, counts[-1])
         choice = Choice(*(tf.stack(values, axis=1) for values in zip(*choices, strict=True)))
         drawn_from = tf.stack(allowed, axis=1)
         of_channel, of_item = exploration.propensities(choice, encoded.channels, drawn_from, epsilon, share)
         outputs = {
-            **self.report(encoded, prefixes, choice.index),
+            **self.report(encoded, prefixes, choice.index, tf.stack([read_counts(rows) for rows in counts], axis=1)),
             "index": choice.index,
             "item_id": tf.gather(candidates.item_id, choice.index, batch_dims=1),
             "channel": tf.gather(candidates.channel, choice.index, batch_dims=1),
@@ -96,9 +99,10 @@ class Ranker:
         channel_state = tf.expand_dims(self.state(network.channel_level, 0, encoded, prefix), 1)
         channel_action = network.channel_level.actor(channel_state)
         item_states, item_actions = self._item_level_of_each(0, encoded, prefix)
+        counts = read_counts(prefix.seen.counts(candidates.channel, candidates.tags))
         probability = network.click_probability(
-            network.click_scores(network.channel_level, channel_state, channel_action, encoded.items),
-            network.click_scores(network.item_level, item_states, item_actions, encoded.items),
+            network.click_scores(network.channel_level, channel_state, channel_action, encoded.items, counts),
+            network.click_scores(network.item_level, item_states, item_actions, encoded.items, counts),
         )
         return tf.where(candidates.item_id != "", probability, 0.0)
 
@@ -197,14 +201,14 @@ class Ranker:
         greedy = retrieval.select_softly(similarities, wishes, encoded.channels, allowed, config.channel_weight)
         return exploration.Policy(greedy, inside)
 
-    def advance(self, t: int, encoded: Encoded, prefix: Prefix, index: tf.Tensor) -> Prefix:
-        """Places a candidate [B] at position t, from 0: both encoders take a step, its channel and tags count, and it
-        cannot be shown again.
+    def advance(self, t: int, encoded: Encoded, prefix: Prefix, index: tf.Tensor, counts: Batch) -> Prefix:
+        """Places a candidate [B], with its as-of `counts`, at position t, from 0: both encoders take a step, its channel
+        and tags count, and it cannot be shown again.
         """
         embedding, candidates, user = self.network.embedding, encoded.candidates, encoded.user
         channel, tags = (tf.gather(each, index, batch_dims=1) for each in (candidates.channel, candidates.tags))
         channel_id = encoded.channel_ids(index)
-        rows = {"channel": channel_id, **prefix.seen.counts(channel, tags)}
+        rows = {"channel": channel_id, **counts}
         items = tf.gather(encoded.items, index, batch_dims=1)
         placed = embedding.placed_in(user.contexts[t], rows, user.feedback, items)
         levels = self.network.levels
@@ -221,15 +225,22 @@ class Ranker:
             seen=prefix.seen.add(channel, tags),
         )
 
-    def report(self, encoded: Encoded, prefixes: Sequence[Prefix], index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the network says of the candidates `index` [B, T] of a list: `click_probability` and Q, [B, T] each."""
+    def report(
+        self, encoded: Encoded, prefixes: Sequence[Prefix], index: tf.Tensor, counts: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """What the network says of a list: `click_probability` and Q, [B, T] each.
+
+        Args:
+          encoded, prefixes: of its positions. index: [B, T] candidates shown. counts: [B, T, 6] theirs; see `read_counts`.
+        """
         # What was drawn may come from another channel than the one selected: the item level is told that one.
         channels = encoded.channel_ids(index)
         item, action = (flat(tf.gather(each, index, batch_dims=1)) for each in (encoded.items, encoded.actions))
+        counts = flat(counts)
         values, scores = {}, []
         for name, level in self.network.levels.items():
             states = flat(self.states(level, encoded, prefixes, channels))
-            scores.append(self.network.click_scores(level, states, level.actor(states), item))
+            scores.append(self.network.click_scores(level, states, level.actor(states), item, counts))
             values[f"q_{name}"] = level.critic(states, action)
         values["click_probability"] = self.network.click_probability(*scores)
         return {name: tf.reshape(each, tf.shape(index)) for name, each in values.items()}

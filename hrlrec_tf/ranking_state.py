@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from hrlrec_tf.candidates import Candidates, Seen
 from hrlrec_tf.networks.cumulative import Placed, Profile
+from hrlrec_tf.networks.embeddings import Batch
 from hrlrec_tf.networks.joint_interaction import JointInteraction
 from hrlrec_tf.networks.level import StateLevel
 from hrlrec_tf.networks.state_encoder import Carry
@@ -48,6 +49,11 @@ class Encoded(NamedTuple):
     def in_channel_of(self, index: tf.Tensor) -> tf.Tensor:
         """Which candidates have the channel of the candidates `index` [B]: [B, N] bool."""
         return self.channels == tf.gather(self.channels, tf.expand_dims(index, 1), batch_dims=1)
+
+    def counts(self, prefix: Prefix, index: tf.Tensor) -> Batch:
+        """`features.COUNTS` of the candidates `index` [B], shown below a prefix: [B] each."""
+        names = (self.candidates.channel, self.candidates.tags)
+        return prefix.seen.counts(*(tf.gather(each, index, batch_dims=1) for each in names))
 
     def channel_ids(self, index: tf.Tensor) -> tf.Tensor:
         """Channel ids of the candidates `index` [B, ...]: [B, ...] int64."""

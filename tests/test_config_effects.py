@@ -35,7 +35,7 @@ OTHER = {
     "network.critic_head": "softplus",
     "network.critic_form": "interaction",
     "network.critics": 2,
-    "network.click_head": "interaction",
+    "network.click_head": "counts",
     "network.channel_constraint": "soft",
     "network.channel_weight": 0.0,
     "network.channel_exploration": 1.0,

@@ -137,7 +137,8 @@ def test_carried_states_are_those_of_training(network, reader):
             channel = candidates.rows["channel"][:, t] if name == "item" else None
             carried = ranker.state(level, t, encoded, prefix, channel)
             np.testing.assert_allclose(carried, logged, atol=2e-5, err_msg=f"{name} {t}")
-        prefix = ranker.advance(t, encoded, prefix, tf.fill([len(LISTS)], t))
+        index = tf.fill([len(LISTS)], t)
+        prefix = ranker.advance(t, encoded, prefix, index, encoded.counts(prefix, index))
 
 
 @pytest.mark.parametrize(

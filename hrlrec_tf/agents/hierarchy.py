@@ -108,10 +108,10 @@ class HrlRecAgent(tf_agent.TFAgent):
         for level, agent in self.levels.items():
             parts = agent.level_losses(experience, embedded, target_embedded, training)
             head = self.model.levels[level].click_head
-            logits = head(parts.actions, embedded.items, parts.states)
+            logits = head(parts.actions, embedded.items, parts.states, embedded.counts)
             click = losses.click_loss(logits, experience.clicks, of_rows)
             action_click = click
-            if head.form == "state":
+            if head.reads_states:
                 similarities = head.similarity_logits(parts.actions, embedded.items)
                 action_click = losses.click_loss(similarities, experience.clicks, of_rows)
             similarity, nearest = self._similarity(level, parts.actions, embedded, experience.valid)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.networks.checks import check_choice, check_same_width
 
-FORMS = ("linear", "interaction", "state")
+FORMS = ("linear", "interaction", "state", "counts")
 _HIDDEN = 64  # units through which a state meets an item
 
 
@@ -17,18 +17,20 @@ class ClickHead(tf.keras.layers.Layer):
 
     With form `interaction` a term k * a.d joins, k learnt: the paper's form ranks items the same for every user. With
     form `state` a term v.relu(W1 s + W2 d + W3 (W4 s * d)) joins as well: an action has room for what a user wants, not
-    for how much that user clicks.
+    for how much that user clicks. With form `counts` it is v.relu(... + W5 c) + u.c, c saying how often the user was
+    shown, and clicked, the item's channel and tags: no product of embeddings counts that well.
     Computes in its weights' type under a mixed policy too: a logit of 8 bits would tie items.
 
     Args:
-      form: `linear` (the paper's), `interaction` or `state`.
+      form: `linear` (the paper's), `interaction`, `state` or `counts`.
 
     Call:
-      actions: [..., D]. items: [..., D]. states: [..., S], read by form `state` alone (all broadcast against each
-      other). Returns logits [...]; the actions' Keras mask passes through.
+      actions: [..., D]. items: [..., D]. states: [..., S], read by the forms `state` and `counts`. counts: [..., C], read
+      by form `counts`; see `cumulative.read_counts` (all broadcast against each other). Returns logits [...]; the
+      actions' Keras mask passes through.
 
     Raises:
-      ConfigError: form is unknown, actions and items differ in size, or form `state` gets no states.
+      ConfigError: form is unknown, actions and items differ in size, or a form gets no states or counts to read.
     """
 
     def __init__(self, form: str = "linear", **kwargs: Any) -> None:
@@ -47,7 +49,7 @@ class ClickHead(tf.keras.layers.Layer):
                 initializer=tf.keras.initializers.Constant(5.0),
                 experimental_autocast=False,
             )
-        if self.form == "state":
+        if self.reads_states:
             self.similarity_scale = self.add_weight(
                 name="similarity_scale",
                 shape=(),
@@ -61,21 +63,42 @@ class ClickHead(tf.keras.layers.Layer):
                 for name in ("states", "items", "filtered")
             ]
             self.hidden_weights = dense(1, use_bias=False, dtype=dtype, name="hidden_weights")
+            if self.form == "counts":
+                self.hidden.append(dense(_HIDDEN, use_bias=False, dtype=dtype, name="hidden_counts"))
+                self.count_weights = dense(1, use_bias=False, dtype=dtype, name="count_weights")
         super().build(shape)
 
-    def call(self, actions: tf.Tensor, items: tf.Tensor, states: tf.Tensor | None = None) -> tf.Tensor:
+    @property
+    def reads_states(self) -> bool:
+        """Whether the form is one that reads states."""
+        return self.form in ("state", "counts")
+
+    def call(
+        self,
+        actions: tf.Tensor,
+        items: tf.Tensor,
+        states: tf.Tensor | None = None,
+        counts: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         logits = self._action_logits(actions, items)
-        if self.form != "state":
+        if not self.reads_states:
             return logits
         if states is None:
-            raise ConfigError("ClickHead: form state needs the states, got none; pass states=, or choose interaction")
+            raise ConfigError(
+                f"ClickHead: form {self.form} needs the states, got none; pass states=, or choose interaction"
+            )
         states, items = tf.cast(states, self.variable_dtype), tf.cast(items, self.variable_dtype)
-        inputs = (states, items, self.item_filter(states) * items)
+        inputs = [states, items, self.item_filter(states) * items]
+        if self.form == "counts":
+            if counts is None:
+                raise ConfigError("ClickHead: form counts needs counts, got none; pass counts=, or choose state")
+            inputs.append(tf.cast(counts, self.variable_dtype))
+            logits += tf.squeeze(self.count_weights(inputs[-1]), axis=-1)
         hidden = sum(dense(values) for dense, values in zip(self.hidden, inputs, strict=True))
         return logits + tf.squeeze(self.hidden_weights(tf.nn.relu(hidden)), axis=-1)
 
     def similarity_logits(self, actions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """w.a + b + k cos(a, d), of form `state`, in a layer that was called before: [...].
+        """w.a + b + k cos(a, d), of a form that reads states, in a layer that was called before: [...].
 
         For each action it orders items exactly as the search for the nearest one does (Sec. 3.2, 3.3), so a click loss
         on it teaches actions, and items, where to lie for that search to find what is clicked.

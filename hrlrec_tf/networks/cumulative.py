@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from hrlrec_tf import features
 from hrlrec_tf.networks.checks import check_size
 from hrlrec_tf.networks.embeddings import SessionEmbedding
 from hrlrec_tf.precision import at_least_float32
@@ -59,6 +60,15 @@ def read_profile(embedding: SessionEmbedding, batch: Mapping[str, tf.Tensor]) ->
 def read_placed(embedding: SessionEmbedding, channel: tf.Tensor, tags: tf.Tensor) -> Placed:
     """What each row adds to `Placed`: channel [...] ids, tags [..., K] ids."""
     return Placed(tf.one_hot(channel, embedding.channels), at_least_float32(embedding.items.look_up("tags", tags)))
+
+
+def read_counts(rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """What `features.COUNTS` [...] of rows say: both counts on a log scale and the click rate, of the channel and over
+    the tags: [..., 6] float32.
+    """
+    counts = {name: tf.cast(rows[name], tf.float32) for name in features.COUNTS}
+    kinds = [_counts(counts[f"{kind}_impressions"], counts[f"{kind}_clicks"]) for kind in ("channel", "tag")]
+    return tf.stack([number for numbers in kinds for number in numbers], axis=-1)
 
 
 @tf.keras.utils.register_keras_serializable(package="hrlrec_tf")

@@ -35,19 +35,22 @@ class HrlRecNetwork(ListNetwork):
         outputs, scores = {}, []
         for name, level in self.levels.items():
             states = level.states(embedded, self.embedding, training=training)
-            scores.append(self.click_scores(level, states, level.actor(states), embedded.items))
+            scores.append(self.click_scores(level, states, level.actor(states), embedded.items, embedded.counts))
             # Both of two critics are called, so that one call makes every weight; a graph drops the second.
             outputs[f"q_{name}"] = [critic(states, displayed) for critic in level.critics][0]
         outputs["click_probability"] = self.click_probability(*scores)
         return outputs
 
-    def click_scores(self, level: Level, states: tf.Tensor, actions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """What one level says of items [..., D] in states [..., S], with its actions [..., D]: [...].
+    def click_scores(
+        self, level: Level, states: tf.Tensor, actions: tf.Tensor, items: tf.Tensor, counts: tf.Tensor
+    ) -> tf.Tensor:
+        """What one level says of items [..., D] in states [..., S], with its actions [..., D] and the items' as-of
+        counts [..., 6] (see `read_counts`): [...].
 
         Click logits (eq. 16); with `click_score=q`, where the click heads are not trained, Q values.
         """
         # In any case, for one call makes every weight; a graph drops what is not used.
-        logits = level.click_head(actions, items, states)
+        logits = level.click_head(actions, items, states, counts)
         if self.click_score == "click":
             return logits
         return level.critic(states, to_action_space(items, self.config.action_space))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hrlrec_tf import features
-from hrlrec_tf.networks.cumulative import Placed, Profile, read_placed, read_profile
+from hrlrec_tf.networks.cumulative import Placed, Profile, read_counts, read_placed, read_profile
 from hrlrec_tf.networks.embeddings import Batch, Rows, SessionEmbedding
 
 
@@ -20,6 +20,7 @@ class Embedded(NamedTuple):
     placed: Placed  # [B, T, ...] what stands above each position
     channels: tf.Tensor  # [B, T] ids of the logged channels
     items: tf.Tensor  # [B, T, D] embeddings of the displayed items
+    counts: tf.Tensor  # [B, T, 6] what the user had seen and clicked of their channels and tags; see `read_counts`
 
 
 def embed(embedding: SessionEmbedding, batch: Batch) -> Embedded:
@@ -38,4 +39,5 @@ def embed(embedding: SessionEmbedding, batch: Batch) -> Embedded:
         placed=Placed(*(tf.cumsum(values, axis=1, exclusive=True) for values in added)),
         channels=batch["channel"],
         items=embedding.item_embeddings(rows),
+        counts=read_counts(rows),
     )

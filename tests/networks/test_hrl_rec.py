@@ -54,7 +54,7 @@ def test_outputs_put_the_parts_together(network, batch):
     logits = {}
     for name, level in network.levels.items():
         at = level.states(embedded, network.embedding)
-        logits[name] = level.click_head(level.actor(at), embedded.items, at).numpy()
+        logits[name] = level.click_head(level.actor(at), embedded.items, at, embedded.counts).numpy()
         displayed = to_action_space(embedded.items, network.config.action_space)
         np.testing.assert_allclose(outputs[f"q_{name}"], level.critic(at, displayed), rtol=1e-5, atol=1e-6)
     expected = 1 / (1 + np.exp(-(logits["channel"] + logits["item"]) / 2))

@@ -34,8 +34,10 @@ class FlatRanker(Ranker):
 
         return exploration.Policy(retrieval.best(preferences, allowed), inside)
 
-    def report(self, encoded: Encoded, prefixes: Sequence[Prefix], index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the network says of the candidates `index` [B, T] of a list, [B, T] each."""
+    def report(
+        self, encoded: Encoded, prefixes: Sequence[Prefix], index: tf.Tensor, counts: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """What the network says of the candidates `index` [B, T] of a list, [B, T] each; it reads no counts."""
         level = self.network.item_level
         states = flat(self.states(level, encoded, prefixes))
         q_item = level.critic(states, flat(tf.gather(encoded.actions, index, batch_dims=1)))

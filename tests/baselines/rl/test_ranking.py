@@ -65,7 +65,8 @@ def test_carried_states_are_those_of_training(network, reader):
     for t in range(T):
         carried = ranker.state(level, t, encoded, prefix)
         np.testing.assert_allclose(carried, logged[:, t], atol=2e-5, err_msg=str(t))
-        prefix = ranker.advance(t, encoded, prefix, tf.fill([len(LISTS)], t))
+        index = tf.fill([len(LISTS)], t)
+        prefix = ranker.advance(t, encoded, prefix, index, encoded.counts(prefix, index))
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.0])
