@@ -43,7 +43,7 @@ class TestPaper:
     def test_presets(self):
         assert preset("paper") == Config() != preset("best")
         best = preset("best").network
-        assert (best.critic_form, best.click_head) == ("interaction", "state")
+        assert (best.critic_form, best.click_head) == ("interaction", "counts")
         with pytest.raises(ConfigError, match="preset 'beast' is unknown; choose paper or best"):
             preset("beast")
 

@@ -25,7 +25,7 @@ def test_names():
     assert models.NAMES[: len(config.MODELS)] == config.MODELS and models.NAMES[-1] == "hrl-rec"
     assert set(FORMULAS) == set(config.MODELS)
     assert isinstance(models.settings("hrl-rec"), Config)
-    assert models.settings("hrl-rec").network.click_head == "state"  # preset best
+    assert models.settings("hrl-rec").network.click_head == "counts"  # preset best
     assert models.settings("hrl-rec", "paper") == Config()
     assert models.settings("fm") == config.default("fm")
 
