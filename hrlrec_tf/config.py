@@ -116,7 +116,7 @@ class LossConfig:
     channel: float = 5.0  # eq. 18
     item: float = 5.0
     ctr: float = 1.0
-    action_ctr: float = 0.0  # where the click head reads states: eq. 15 once more, on the cosines that retrieval sorts by
+    action_ctr: float = 0.0  # where the click head reads states: eq. 15 again, on the cosines that retrieval sorts by
     similarity: float = 1.0
     action_noise: float = 0.01  # standard deviation; authors' code
     behaviour_cloning: float = 0.0  # MSE from action to the displayed item; in the authors' code only

@@ -202,8 +202,8 @@ class Ranker:
         return exploration.Policy(greedy, inside)
 
     def advance(self, t: int, encoded: Encoded, prefix: Prefix, index: tf.Tensor, counts: Batch) -> Prefix:
-        """Places a candidate [B], with its as-of `counts`, at position t, from 0: both encoders take a step, its channel
-        and tags count, and it cannot be shown again.
+        """Places a candidate [B], with its as-of `counts`, at position t, from 0: both encoders take a step, its
+        channel and tags count, and it cannot be shown again.
         """
         embedding, candidates, user = self.network.embedding, encoded.candidates, encoded.user
         channel, tags = (tf.gather(each, index, batch_dims=1) for each in (candidates.channel, candidates.tags))
@@ -231,7 +231,8 @@ class Ranker:
         """What the network says of a list: `click_probability` and Q, [B, T] each.
 
         Args:
-          encoded, prefixes: of its positions. index: [B, T] candidates shown. counts: [B, T, 6] theirs; see `read_counts`.
+          encoded, prefixes: of its positions.
+          index: [B, T] candidates shown. counts: [B, T, 6] of theirs; see `read_counts`.
         """
         # What was drawn may come from another channel than the one selected: the item level is told that one.
         channels = encoded.channel_ids(index)

@@ -1,27 +1,22 @@
-"""One SavedModel, loaded, warmed up and ready to answer.
-
-It is loaded as TensorFlow Serving loads it, into a session with a graph of its own: `tf.saved_model.load` adds a
-model's functions to the process for good, and each swap would leave a model behind.
-"""
+"""One SavedModel, loaded, warmed up and ready to answer."""
 
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_log_pb2
 
 from hrlrec_tf.errors import ModelError
-from serving import signatures
+from serving import saved_model, signatures
+from serving.saved_model import Function
 
-SAVED_MODEL = "saved_model.pb"
 WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 DEFAULT_SIGNATURE = "serving_default"
 
-_ONE_THREAD = config_pb2.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
 _RECORD_FRAME = 16  # bytes that a TFRecord has around its data: length, two checksums
 
 
@@ -55,7 +50,7 @@ class ServedVersion:
       input_specs: the inputs of each signature.
       signature_defs: its signatures as GetModelMetadata reports them.
       session: holds its graph, variables and tables.
-      functions: signature -> its outputs, in order of their names, of its inputs, in order of theirs.
+      functions: of the signatures; see `saved_model.functions`.
       warmup_requests: how many requests were replayed.
       warmup_seconds: how long that took.
     """
@@ -64,7 +59,7 @@ class ServedVersion:
     input_specs: Mapping[str, Mapping[str, signatures.InputSpec]]
     signature_defs: get_model_metadata_pb2.SignatureDefMap
     session: tf.compat.v1.Session
-    functions: Mapping[str, Callable[..., list[np.ndarray]]]
+    functions: Mapping[str, Function]
     warmup_requests: int = 0
     warmup_seconds: float = 0.0
 
@@ -74,24 +69,15 @@ class ServedVersion:
 
         `number` is the version, by default the folder's name.
         """
-        saved_model = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL).read_bytes())
-        graph = next((graph for graph in saved_model.meta_graphs if "serve" in graph.meta_info_def.tags), None)
-        if graph is None:
-            raise ModelError("it has no graph with the tag 'serve'; export it with tf.saved_model.save")
-        named = {name: each for name, each in graph.signature_def.items() if not name.startswith("__saved_model")}
+        graph = saved_model.read(folder)
+        named = saved_model.signatures(graph)
         defs = get_model_metadata_pb2.SignatureDefMap(signature_def=named)
         specs = {name: signatures.input_specs(each) for name, each in named.items()}
-        session = tf.compat.v1.Session(graph=tf.Graph(), config=_ONE_THREAD)
-        try:
-            with session.graph.as_default():
-                tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
-            functions = {name: _function(session, each) for name, each in named.items()}
+        with saved_model.opened(folder, graph) as session:
+            functions = saved_model.functions(session, graph)
             version = cls(int(folder.name) if number is None else number, specs, defs, session, functions)
             start = time.perf_counter()
             requests = version._warm_up(folder / WARMUP_REQUESTS)
-        except BaseException:
-            session.close()
-            raise
         return dataclasses.replace(
             version, warmup_requests=requests, warmup_seconds=time.perf_counter() - start if requests else 0.0
         )
@@ -163,17 +149,3 @@ class ServedVersion:
         if read != path.stat().st_size:  # TensorFlow takes a cut record's head for the end of the file
             raise ModelError(f"{WARMUP_REQUESTS} is cut short after {requests} requests; copy the version again")
         return requests
-
-
-def _function(
-    session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef
-) -> Callable[..., list[np.ndarray]]:
-    """A signature as a function that runs in its caller's thread.
-
-    A call is many small operations: handing them from thread to thread takes longer than they do, and calls that come
-    together fill the cores anyway. `Session.make_callable` takes no run options.
-    """
-    options = config_pb2.CallableOptions(run_options=config_pb2.RunOptions(inter_op_thread_pool=-1))
-    options.feed.extend(definition.inputs[name].name for name in sorted(definition.inputs))
-    options.fetch.extend(definition.outputs[name].name for name in sorted(definition.outputs))
-    return session._make_callable_from_options(options)

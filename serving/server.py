@@ -8,6 +8,7 @@ REST paths, from SavedModels executed by TensorFlow's own runtime, with TensorFl
 status codes. Classify, Regress and MultiInference are refused with UNIMPLEMENTED.
 """
 
+import gc
 import os
 import pathlib
 import types
@@ -186,6 +187,9 @@ class EmbeddedServer:
           ModelError: a model has no version that can be served.
           ConfigError: a label names a version that is not live, or a port cannot be opened.
         """
+        # What is there already stays: a collection after a swap then looks at little, and keeps no call waiting.
+        gc.collect()
+        gc.freeze()
         self._models.start()
         try:
             self._port = self._bound()

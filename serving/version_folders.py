@@ -2,7 +2,7 @@
 
 import pathlib
 
-from serving.loaded import SAVED_MODEL
+from serving import saved_model
 
 Listing = frozenset[tuple[str, int, int]]
 
@@ -18,7 +18,7 @@ def _is_version(folder: pathlib.Path) -> bool:
     name = folder.name
     if not name.isdecimal() or name != str(int(name)) or int(name) > _MAX_VERSION:
         return False
-    return (folder / SAVED_MODEL).is_file()
+    return (folder / saved_model.FILE).is_file()
 
 
 def _listing(folder: pathlib.Path) -> Listing:

@@ -9,6 +9,7 @@ when the calls that it is answering have ended.
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import pathlib
@@ -21,8 +22,8 @@ import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from hrlrec_tf.errors import ModelError
-from serving import version_folders
-from serving.loaded import SAVED_MODEL, ServedVersion
+from serving import saved_model, version_folders
+from serving.loaded import ServedVersion
 from serving.metrics import Metrics
 from serving.model_config import VersionPolicy
 from serving.signatures import Refusal
@@ -30,7 +31,6 @@ from serving.version_folders import Listing
 from serving.watch import Watch
 
 FIRST_LOOKS_SECONDS = 0.2
-_LOADING_NICENESS = 10
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,8 +86,7 @@ class ModelVersions:
         self._seen: dict[int, Listing] = {}
         self._refused: dict[int, Listing] = {}
         self._statuses: dict[int, ModelVersionStatus] = {}
-        # Loading takes a core for many seconds: it gets what the calls leave.
-        self._watch = Watch(f"versions-{name}", poll_seconds, self._poll, _LOADING_NICENESS)
+        self._watch = Watch(f"versions-{name}", poll_seconds, self._poll)
 
     @property
     def live(self) -> ServedVersion:
@@ -122,8 +121,8 @@ class ModelVersions:
             with self._lock:
                 slot.calls -= 1
                 ended = slot.retired and not slot.calls
-            if ended:
-                self._unload(slot.version)
+            if ended:  # in a thread of its own: the call that ended has an answer to send
+                threading.Thread(target=self._unload, args=(slot.version,), name=f"unload-{self.name}").start()
 
     def statuses(self) -> list[ModelVersionStatus]:
         """What became of each version seen so far, newest first."""
@@ -136,7 +135,7 @@ class ModelVersions:
         self._seen = version_folders.look(self.base)
         if not self._seen:
             raise ModelError(
-                f"{self.base}: holds no version, a folder named by an integer with {SAVED_MODEL} inside; "
+                f"{self.base}: holds no version, a folder named by an integer with {saved_model.FILE} inside; "
                 f"write one with `hrlrec export --model DIR --out {self.base}`"
             )
         wanted = self.policy.wanted(self._seen)
@@ -260,6 +259,7 @@ class ModelVersions:
 
     def _unload(self, version: ServedVersion) -> None:
         version.close()
+        gc.collect()  # a graph refers to itself
         if version.number not in self._live:  # it may have been taken again meanwhile
             self._report(version.number, ModelVersionStatus.END)
         _LOG.info("version %d of %s is unloaded", version.number, self.name)

@@ -1,7 +1,5 @@
 """Looks at something again and again, in a thread of its own."""
 
-import contextlib
-import os
 import threading
 from collections.abc import Callable
 
@@ -13,11 +11,10 @@ class Watch:
       name: of the thread.
       seconds: pause between two looks; 0 never looks.
       look: what is called; it must raise nothing.
-      niceness: of the thread, where the system has priorities by thread; 0 leaves it alone.
     """
 
-    def __init__(self, name: str, seconds: float, look: Callable[[], None], niceness: int = 0) -> None:
-        self._seconds, self._look, self._niceness = seconds, look, niceness
+    def __init__(self, name: str, seconds: float, look: Callable[[], None]) -> None:
+        self._seconds, self._look = seconds, look
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -37,8 +34,5 @@ class Watch:
         self._stop.wait(seconds)
 
     def _run(self) -> None:
-        if self._niceness:
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while not self._stop.wait(self._seconds):
             self._look()

@@ -25,9 +25,9 @@ class ClickHead(tf.keras.layers.Layer):
       form: `linear` (the paper's), `interaction`, `state` or `counts`.
 
     Call:
-      actions: [..., D]. items: [..., D]. states: [..., S], read by the forms `state` and `counts`. counts: [..., C], read
-      by form `counts`; see `cumulative.read_counts` (all broadcast against each other). Returns logits [...]; the
-      actions' Keras mask passes through.
+      actions: [..., D]. items: [..., D]. states: [..., S], read by the forms `state` and `counts`. counts: [..., C],
+      read by form `counts`; see `cumulative.read_counts` (all broadcast against each other). Returns logits [...];
+      the actions' Keras mask passes through.
 
     Raises:
       ConfigError: form is unknown, actions and items differ in size, or a form gets no states or counts to read.

@@ -140,7 +140,7 @@ def test_heads_pass_a_mask_on_to_the_loss():
             lambda: layers.Critic(action_dim=32)(normal(0, 2, S), normal(0, 2, D)),
             "Critic: the last dimension of actions must be action_dim 32, got 4; build the critic with action_dim=4",
         ),
-        (lambda: layers.ClickHead("deep"), "ClickHead: form must be one of linear, interaction, state, counts, got 'deep'"),
+        (lambda: layers.ClickHead("deep"), "form must be one of linear, interaction, state, counts, got 'deep'"),
         (
             lambda: layers.ClickHead()(normal(0, 2, 3), normal(0, 2, 4)),
             "ClickHead: the last dimensions of actions and items must be equal, got actions 3, items 4; give",

@@ -215,7 +215,7 @@ def test_a_removed_model_is_unloaded_when_its_calls_have_ended(toy_versions):
         number = {s.version: ModelVersionStatus.State.Name(s.state) for s in versions.statuses()}
         assert number == {2: "UNLOADING", 3: "END"}
         assert toy.y(version.predict(toy.scaling([1.0]))) == [[2.0]]
-    assert versions.statuses()[1].state == ModelVersionStatus.END
+    until(lambda: versions.statuses()[1].state == ModelVersionStatus.END)
 
 
 def test_no_call_fails_while_versions_and_labels_change(base, serve, toy_versions):

@@ -1,0 +1,155 @@
+"""A SavedModel in a session with a graph of its own, opened without keeping calls to other versions waiting.
+
+`tf.saved_model.load` would add a model's functions to the process for good. TensorFlow's loader for sessions imports
+the graph in one go, in which Python's lock is held for a second or more: here the functions come one by one.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import function_pb2, graph_pb2, node_def_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
+
+from hrlrec_tf.errors import ModelError
+
+FILE = "saved_model.pb"
+
+Function = Callable[..., list[np.ndarray]]
+
+_INIT_OP = "__saved_model_init_op"
+_ONE_THREAD = config_pb2.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+_NICENESS = 10
+
+
+def read(folder: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
+    """The graph that is meant to be served; raises `ModelError` when there is none."""
+    model = saved_model_pb2.SavedModel.FromString((folder / FILE).read_bytes())
+    for graph in model.meta_graphs:
+        if "serve" in graph.meta_info_def.tags:
+            return graph
+    raise ModelError("it has no graph with the tag 'serve'; export it with tf.saved_model.save")
+
+
+def signatures(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, meta_graph_pb2.SignatureDef]:
+    """The signatures that requests may name."""
+    return {name: each for name, each in graph.signature_def.items() if not name.startswith("__saved_model")}
+
+
+@contextlib.contextmanager
+def opened(folder: pathlib.Path, graph: meta_graph_pb2.MetaGraphDef) -> Iterator[tf.compat.v1.Session]:
+    """A session with the graph, its variables and tables; closed when the context ends with an error."""
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=_ONE_THREAD)
+    try:
+        with session.graph.as_default():
+            saver = _import(graph)
+            if saver is not None:
+                saver.restore(session, str(folder / "variables" / "variables"))
+            if _INIT_OP in graph.signature_def:
+                files = {
+                    asset.tensor_info.name: str(folder / "assets" / asset.filename) for asset in graph.asset_file_def
+                }
+                session.run(graph.signature_def[_INIT_OP].outputs[_INIT_OP].name, files)
+        yield session
+    except BaseException:
+        session.close()
+        raise
+
+
+def functions(session: tf.compat.v1.Session, graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Function]:
+    """Signature -> its outputs, in order of their names, of its inputs, in order of theirs.
+
+    TensorFlow optimises a graph for each: seconds of work without Python's lock, which get what calls leave of the
+    cores. Signatures that call the same function (`serving_default` does) share one.
+    """
+    found: dict[bytes, Function] = {}
+    by_name = {}
+    with concurrent.futures.ThreadPoolExecutor(1, initializer=_lower_priority) as background:
+        for name, definition in signatures(graph).items():
+            what = _content(graph.graph_def, definition)
+            if what not in found:
+                found[what] = background.submit(_function, session, definition).result()
+            by_name[name] = found[what]
+    return by_name
+
+
+def _import(graph: meta_graph_pb2.MetaGraphDef) -> tf.compat.v1.train.Saver | None:
+    """Imports a graph into the default one; returns what restores its variables, None when it has none."""
+    nodes, versions = graph.graph_def.node, graph.graph_def.versions
+    bare = graph_pb2.GraphDef(node=nodes, versions=versions)
+    # Functions come later: the import goes through the bodies of all that it knows to infer shapes.
+    saver = tf.compat.v1.train.import_meta_graph(
+        meta_graph_pb2.MetaGraphDef(meta_info_def=graph.meta_info_def, graph_def=bare, saver_def=graph.saver_def)
+    )
+    for function in _called(graph.graph_def):
+        library = function_pb2.FunctionDefLibrary(function=[function])
+        tf.graph_util.import_graph_def(graph_pb2.GraphDef(versions=versions, library=library), name="")
+    return saver
+
+
+def _called(graph: graph_pb2.GraphDef) -> list[function_pb2.FunctionDef]:
+    """The functions that the graph calls, directly or not; a SavedModel also keeps those that only training called."""
+    known = {function.signature.name: function for function in graph.library.function}
+    called: dict[str, function_pb2.FunctionDef] = {}
+    waiting = list(_callees(graph.node))
+    while waiting:
+        name = waiting.pop()
+        if name in known and name not in called:
+            called[name] = known[name]
+            waiting += _callees(known[name].node_def)
+    return list(called.values())
+
+
+def _callees(nodes: Iterable[node_def_pb2.NodeDef]) -> Iterator[str]:
+    for node in nodes:
+        yield node.op
+        for value in node.attr.values():
+            yield value.func.name
+            yield from (function.name for function in value.list.func)
+
+
+def _content(graph: graph_pb2.GraphDef, definition: meta_graph_pb2.SignatureDef) -> bytes:
+    """What a signature computes: equal for two that differ in nothing but their names."""
+    nodes: Mapping[str, node_def_pb2.NodeDef] = {node.name: node for node in graph.node}
+    known = {function.signature.name: function for function in graph.library.function}
+    inputs = {definition.inputs[name].name.split(":")[0]: name for name in definition.inputs}
+    parts: list[bytes] = []
+    for name in sorted(definition.outputs):
+        tensor, _, index = definition.outputs[name].name.partition(":")
+        node = node_def_pb2.NodeDef()
+        node.CopyFrom(nodes[tensor])
+        callee = known.get(node.attr["f"].func.name) if "f" in node.attr else None
+        arguments = [inputs.get(argument, argument) for argument in node.input]
+        if callee is None:
+            parts += [name.encode(), tensor.encode(), index.encode(), *(argument.encode() for argument in arguments)]
+            continue
+        body = function_pb2.FunctionDef()
+        body.CopyFrom(callee)
+        body.signature.name = ""
+        body.ClearField("arg_attr")  # which numbers the arguments
+        parts += [name.encode(), index.encode(), *(argument.encode() for argument in arguments)]
+        parts.append(body.SerializeToString(deterministic=True))
+    return b"\0".join([*(name.encode() for name in sorted(definition.inputs)), *parts])
+
+
+def _function(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Function:
+    """A signature as a function that runs in its caller's thread.
+
+    A call is many small operations: handing them from thread to thread takes longer than they do, and calls that come
+    together fill the cores anyway. `Session.make_callable` takes no run options.
+    """
+    options = config_pb2.CallableOptions(run_options=config_pb2.RunOptions(inter_op_thread_pool=-1))
+    options.feed.extend(definition.inputs[name].name for name in sorted(definition.inputs))
+    options.fetch.extend(definition.outputs[name].name for name in sorted(definition.outputs))
+    return session._make_callable_from_options(options)
+
+
+def _lower_priority() -> None:
+    """Of the calling thread, where the system has priorities by thread."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
