@@ -9,7 +9,6 @@ when the calls that it is answering have ended.
 
 import contextlib
 import dataclasses
-import gc
 import logging
 import os
 import pathlib
@@ -22,7 +21,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from hrlrec_tf.errors import ModelError
-from serving import saved_model, version_folders
+from serving import memory, saved_model, version_folders
 from serving.loaded import ServedVersion
 from serving.metrics import Metrics
 from serving.model_config import VersionPolicy
@@ -237,6 +236,7 @@ class ModelVersions:
         self._metrics.warmup_latency.labels(self.name).observe(version.warmup_seconds * 1e6)
         self._report(number, ModelVersionStatus.AVAILABLE)
         self._replace(self._live | {number: _Slot(version)})
+        memory.give_back()
         _LOG.info("version %d of %s serves", number, self.name)
 
     def _replace(self, live: dict[int, _Slot]) -> None:
@@ -259,7 +259,7 @@ class ModelVersions:
 
     def _unload(self, version: ServedVersion) -> None:
         version.close()
-        gc.collect()  # a graph refers to itself
+        memory.give_back()
         if version.number not in self._live:  # it may have been taken again meanwhile
             self._report(version.number, ModelVersionStatus.END)
         _LOG.info("version %d of %s is unloaded", version.number, self.name)
