@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import fakes
 import grpc
 import pytest
 import toy
@@ -15,6 +16,7 @@ from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 from tensorflow_serving.config import model_server_config_pb2
 
 from hrlrec_tf.errors import ConfigError, ModelError
+from serving import json_tensors
 from serving.metrics import Metrics
 from serving.model_config import VersionPolicy
 from serving.server import EmbeddedServer
@@ -216,6 +218,23 @@ def test_a_removed_model_is_unloaded_when_its_calls_have_ended(toy_versions):
         assert number == {2: "UNLOADING", 3: "END"}
         assert toy.y(version.predict(toy.scaling([1.0]))) == [[2.0]]
     until(lambda: versions.statuses()[1].state == ModelVersionStatus.END)
+
+
+def test_a_rest_call_is_read_and_run_by_one_version(base, serve, monkeypatch):
+    """A version with another signature takes over between the two; the one that read the call is kept for it."""
+    server = serve(config(base, "latest {}"), rest_port=0)
+    fill = json_tensors.fill
+
+    def fill_before_a_swap(*args):
+        filled = fill(*args)
+        fakes.write_saved_model(base / "3")
+        until(lambda: server.versions(toy.NAME) == [3])
+        return filled
+
+    monkeypatch.setattr(json_tensors, "fill", fill_before_a_swap)
+    body = {"instances": [[1]]}
+    assert toy.http(server.rest_address, "/v1/models/toy:predict", body) == (200, {"predictions": [[2.0]]})
+    until(lambda: states(server) == {2: "END", 3: "AVAILABLE"})
 
 
 def test_no_call_fails_while_versions_and_labels_change(base, serve, toy_versions):
