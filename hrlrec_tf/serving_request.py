@@ -111,7 +111,7 @@ def checked(inputs: Inputs, spec: FeatureSpec) -> dict[str, tf.Tensor]:
     with tf.control_dependencies(checks):  # values can be compared where shapes are right
         checks.append(_check_counts(inputs, spec))
         if features.CANDIDATE + "item_id" in inputs:
-            checks.append(_check_candidates(inputs))
+            checks.append(_check_items(inputs))
         if "epsilon" in inputs:
             epsilon = inputs["epsilon"]
             fits = tf.reduce_all((epsilon >= 0) & (epsilon <= 1), keepdims=True)
@@ -127,16 +127,23 @@ def _check_counts(inputs: Inputs, spec: FeatureSpec) -> tf.Operation:
     return assert_each(smallest >= 0, [f"{name} must not be negative" for name in names], smallest)
 
 
-def _check_candidates(inputs: Inputs) -> tf.Operation:
+def _check_items(inputs: Inputs) -> tf.Operation:
+    """Every request has candidates, and what has an id has a channel, where a catalogue does not know it."""
     ids = inputs[features.CANDIDATE + "item_id"]
     present = ids != ""
     conditions = [tf.reduce_all(tf.reduce_any(present, axis=-1))]
-    rules = ["every request needs at least one candidate"]
+    rules, received = ["every request needs at least one candidate"], [tf.shape(ids)]
     if features.CANDIDATE + "channel" in inputs:
         placed = tf.logical_not(present) | (inputs[features.CANDIDATE + "channel"] != "")
         conditions.append(tf.reduce_all(placed))
         rules.append("every candidate with an item_id needs a channel")
-    return assert_each(tf.stack(conditions), rules, tf.stack([tf.shape(ids)] * len(rules)))
+        received.append(received[0])
+    if features.HISTORY + "channel" in inputs:
+        placed = (inputs[features.HISTORY + "item_id"] == "") | (inputs[features.HISTORY + "channel"] != "")
+        conditions.append(tf.reduce_all(placed))
+        rules.append("history_channel must not be empty where history_item_id names an item")
+        received.append(tf.shape(placed))
+    return assert_each(tf.stack(conditions), rules, tf.stack(received))
 
 
 def _check_shapes(inputs: Inputs, names: Sequence[str]) -> tf.Operation:

@@ -66,15 +66,24 @@ class Calls:
         self._log = log
         self._impressions = impressions
 
-    def predict(self, request: predict_pb2.PredictRequest, caller: Caller) -> predict_pb2.PredictResponse:
-        """Answers a Predict call; raises `Refusal`, also for what was not foreseen."""
+    def predict(
+        self, request: predict_pb2.PredictRequest, caller: Caller, version: ServedVersion | None = None
+    ) -> predict_pb2.PredictResponse:
+        """Answers a Predict call; raises `Refusal`, also for what was not foreseen.
+
+        Args:
+          request: the call.
+          caller: where it came from.
+          version: what runs it, held by the caller; None takes what the request means when its turn comes.
+        """
         start = time.perf_counter()
         status, answer = "OK", None
         try:
             with foreseen("Predict"):
-                self.models.model(request.model_spec)
-                with self._gate.turn(caller.deadline), self.models.lease(request.model_spec) as version:
-                    answer = self._run(version, request, caller.deadline)
+                if version is None:
+                    self.models.model(request.model_spec)  # what is unknown is refused without a turn
+                with self._gate.turn(caller.deadline), self._held(version, request) as held:
+                    answer = self._run(held, request, caller.deadline)
             self._keep(request, answer, caller)
             return answer
         except Refusal as refusal:
@@ -82,6 +91,11 @@ class Calls:
             raise
         finally:
             self._record(request, answer, caller, status, time.perf_counter() - start)
+
+    def _held(
+        self, version: ServedVersion | None, request: predict_pb2.PredictRequest
+    ) -> contextlib.AbstractContextManager[ServedVersion]:
+        return self.models.lease(request.model_spec) if version is None else contextlib.nullcontext(version)
 
     def _run(
         self, version: ServedVersion, request: predict_pb2.PredictRequest, deadline: Deadline

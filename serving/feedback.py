@@ -16,13 +16,13 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from hrlrec_tf.data import masking
 from hrlrec_tf.data.rules import Masking
 from hrlrec_tf.features import Kind
 from serving import tensor_values, tensors
 from serving.batches import RANK, RANK_IDS, RECOMMEND
 from serving.journal import Journal
 from serving.journal_files import FeedbackError
+from serving.line_mask import LineMask
 from serving.messages import RankedItem, RankRequest, RankResponse, Value, typed
 
 __all__ = ["EventLog", "FeedbackError", "ImpressionLog"]
@@ -49,13 +49,12 @@ class ImpressionLog(Journal):
 
     Args:
       folder: where the files go.
-      mask: columns whose values are replaced by keyed hashes, `user_id` and `item_id` among others; the key comes from
-        the environment, as in `dataset.yaml`.
+      mask: columns whose values are replaced by keyed hashes, `user_id` and `item_id` among others; with `user_id`
+        request ids are, too. The key comes from the environment, as in `dataset.yaml`.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, mask: Masking | None = None, **options: Any) -> None:
-        self._masked = frozenset(mask.columns) if mask else frozenset()
-        self._secret = masking.key(mask) if mask else b""
+        self._mask = LineMask(mask)
         super().__init__(folder, IMPRESSIONS, **options)
 
     def served(self, request: RankRequest, response: RankResponse, numeric: Collection[str] = ()) -> None:
@@ -75,19 +74,14 @@ class ImpressionLog(Journal):
             line = _placed(item)
             if candidate is not None and not candidate.is_id_only:
                 line |= {"tags": list(candidate.tags)} | _quantities(candidate.features, numeric)
-            items.append(self._hidden(line))
+            items.append(self._mask(line))
         head = {
             "request_id": response.request_id or request.request_id,
             "user_id": request.user_id,
             "timestamp": request.timestamp,
             "model_version": str(response.model_version),
         }
-        self.write(self._hidden(head | _quantities(request.features, numeric)) | {"items": items})
-
-    def _hidden(self, line: dict[str, Any]) -> dict[str, Any]:
-        """The line with hashes in place of what is masked."""
-        masked = {name: masking.mask_text(str(line[name]), self._secret) for name in self._masked & set(line)}
-        return line | masked
+        self.write(self._mask(head | _quantities(request.features, numeric)) | {"items": items})
 
 
 class EventLog(Journal):
@@ -95,11 +89,11 @@ class EventLog(Journal):
 
     Args:
       folder: where the files go; it may be the impressions' own.
-      mask_items: as the impression log masks `item_id`.
+      mask: the impression log's: events name lists, and items, as it does.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, mask_items: Masking | None = None, **options: Any) -> None:
-        self._secret = masking.key(mask_items) if mask_items and "item_id" in mask_items.columns else None
+    def __init__(self, folder: str | os.PathLike[str], *, mask: Masking | None = None, **options: Any) -> None:
+        self._mask = LineMask(mask)
         super().__init__(folder, EVENTS, **options)
 
     def event(
@@ -116,7 +110,7 @@ class EventLog(Journal):
         """Writes one event; without clicks and dwell time it says that the position was seen.
 
         Args:
-          request_id: of the list.
+          request_id: of the list, as its response has it.
           position, item_id: which of its items; one of both is enough.
           clicks, dwell_seconds: what this event adds to them.
           timestamp: ms UTC; by default now.
@@ -137,9 +131,7 @@ class EventLog(Journal):
         given = {name: typed(value, EVENT_KINDS[name], name) for name, value in values.items() if value is not None}
         if position is None and item_id is None:
             raise FeedbackError("an event names no item of its list; give its position or its item_id")
-        if self._secret is not None and item_id is not None:
-            given["item_id"] = masking.mask_text(item_id, self._secret)
-        self.write(given)
+        self.write(self._mask(given))
 
 
 def log_predict(log: ImpressionLog, request: Any, response: Any, metadata: Iterable[tuple[str, Any]] = ()) -> None:

@@ -25,9 +25,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--items", metavar="FILE", help="tags and item_* columns by item_id, for lists ranked by ids alone"
     )
+    parser.add_argument(
+        "--mask",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="hash this column of events that were written unmasked, as the lists have it; repeatable",
+    )
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
+    from hrlrec_tf.data.rules import Masking
     from serving import join, log_lines
 
     rule = join.JoinRule(
@@ -37,6 +45,7 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
         until=args.until,
         seen_only=args.seen_only,
         items=log_lines.read_items(args.items) if args.items else {},
+        mask=Masking(tuple(args.mask)) if args.mask else None,
     )
     summary = join.join(args.served, args.events, args.out, rule)
     print(describe(summary))
@@ -60,6 +69,8 @@ def describe(summary: Mapping[str, Any]) -> str:
     }
     lines += [f"{summary[name]:,} {what}" for name, what in told.items() if summary[name]]
     lines += [f"  rejected: {count:,} {reason}" for reason, count in summary["rejected"].items()]
+    if "no_impression" in summary["rejected"] and not summary["events_joined"]:
+        lines.append("no event names a served list; where request ids are hashed on one side, hash the other (--mask)")
     return "\n".join(lines)
 
 

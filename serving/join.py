@@ -26,10 +26,12 @@ import pyarrow.parquet as pq
 from hrlrec_tf import features
 from hrlrec_tf.data.buckets import Partitioned, PartitionWriter
 from hrlrec_tf.data.rejected import RejectedWriter
+from hrlrec_tf.data.rules import Masking
 from hrlrec_tf.errors import ConfigError
 from serving import journal_files, log_lines
 from serving.feedback import EVENTS, IMPRESSIONS
 from serving.journal_files import FeedbackError
+from serving.line_mask import LineMask
 from serving.log_lines import Record
 
 SUMMARY = "_summary.json"
@@ -54,6 +56,7 @@ class JoinRule:
       first, until: ms UTC, lists from `first` on and before `until`.
       seen_only: leave out what nobody saw: positions below the lowest that has an event, lists without events.
       items: item id -> its `tags` and `item_*` columns, for lists that were ranked by ids alone.
+      mask: columns that the lists have hashed and the events have not; with `user_id` request ids are hashed.
     """
 
     as_of: int
@@ -62,6 +65,7 @@ class JoinRule:
     until: int | None = None
     seen_only: bool = False
     items: Mapping[str, Record] = dataclasses.field(default_factory=dict)
+    mask: Masking | None = None
 
     def __post_init__(self) -> None:
         if not self.maturity_hours >= 0:
@@ -88,7 +92,7 @@ def join(served: str, events: str, out: str, rule: JoinRule) -> dict[str, Any]:
       What `_summary.json` holds: counts of lists, events and rows; `rejected` lines by reason.
 
     Raises:
-      ConfigError: `out` exists.
+      ConfigError: `out` exists, or the key of the mask is not at hand.
       FeedbackError: a folder is absent, or no list can be joined.
     """
     target = pathlib.Path(out)
@@ -116,6 +120,7 @@ def join(served: str, events: str, out: str, rule: JoinRule) -> dict[str, Any]:
 class _Join:
     def __init__(self, rule: JoinRule, out: pathlib.Path) -> None:
         self._rule, self._out = rule, out
+        self._mask = LineMask(rule.mask)
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._types: dict[str, set[type]] = {}
@@ -154,14 +159,19 @@ class _Join:
             for line in journal_files.read(path):
                 reason = "torn_line" if line.is_torn else log_lines.fault(line.record, side)
                 text = line.text.decode("utf-8", "backslashreplace")
+                to_mask = side == "events" and bool(self._mask.columns)
                 if reason is not None:
-                    self._reject(line.file, line.number, reason, {"text": text})
+                    self._reject(line.file, line.number, reason, {} if to_mask else {"text": text})
                     continue
                 assert line.record is not None
+                record = line.record
                 if side == "lists":
-                    self._note_types(line.record)
+                    self._note_types(record)
+                elif to_mask:
+                    record = self._mask(record)
+                    text = json.dumps(record)
                 self._counts[side] += 1
-                yield {"request_id": line.record["request_id"], "text": text, "file": line.file, "row": line.number}
+                yield {"request_id": record["request_id"], "text": text, "file": line.file, "row": line.number}
 
     def _note_types(self, record: Record) -> None:
         for columns in (

@@ -1,7 +1,8 @@
 """The served models: which there are, which version a request means, how a new model config takes over.
 
-A new config takes over as a whole or not at all. Models that are new in it are loaded first, versions that a changed
-policy wants are loaded beside the live ones, and a label moves only to a version that is live then.
+A new config takes over as a whole or not at all. Models that are new in it and versions that a changed policy wants are
+loaded beside the live ones and answer nothing yet; a label moves only to a version that is live then. When all is ready
+it goes live together; where anything is refused, all that was loaded is given back at once.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import grpc
 from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
-from hrlrec_tf.errors import ConfigError, HrlrecError, ModelError
+from hrlrec_tf.errors import ConfigError
 from serving.loaded import ServedVersion
 from serving.metrics import Metrics
 from serving.model_config import ModelConfig
@@ -104,7 +105,10 @@ class Models:
             with contextlib.ExitStack() as stack:
                 for model in self._models.values():
                     stack.enter_context(model.paused())
-                before, self._models = self._models, self._changed(configs)
+                models = self._changed(configs)
+                for model in models.values():
+                    model.go_live()
+                before, self._models = self._models, models
                 self._labels = {config.name: dict(config.labels) for config in configs}
                 for model in self._models.values():
                     model.retire_unwanted()
@@ -139,33 +143,24 @@ class Models:
     def _changed(self, configs: Sequence[ModelConfig]) -> dict[str, ModelVersions]:
         """The models of `configs`, ready to take over; on an error everything is as before."""
         models: dict[str, ModelVersions] = {}
-        policies = {name: model.policy for name, model in self._models.items()}
-        try:
+        with contextlib.ExitStack() as undo:
             for config in configs:
-                models[config.name] = self._prepared(config)
+                models[config.name] = self._prepared(config, undo)
             self._check_labels(configs, models)
-        except HrlrecError:
-            for name, model in models.items():
-                if model is self._models.get(name):
-                    model.policy = policies[name]
-                else:
-                    model.retire_all()
-            raise
+            undo.pop_all()
         return models
 
-    def _prepared(self, config: ModelConfig) -> ModelVersions:
-        """The model as configured, its wanted versions live, nothing retired yet."""
+    def _prepared(self, config: ModelConfig, undo: contextlib.ExitStack) -> ModelVersions:
+        """The model as configured, its wanted versions loaded; `undo` learns how to give them back."""
         model = self._models.get(config.name)
         if model is None or model.base != config.base_path:
             model = ModelVersions(
                 config.base_path, self._poll_seconds, name=config.name, policy=config.policy, metrics=self._metrics
             )
-            try:
-                model.start()
-            except ModelError:
-                model.stop()
-                raise
+            undo.callback(model.abandon, model.policy)
+            model.load()
         elif model.policy != config.policy:
+            undo.callback(model.abandon, model.policy)
             model.adopt(config.policy)
         return model
 

@@ -116,10 +116,10 @@ class RestServer(HttpServer):
 
     def _predict(self, spec: model_pb2.ModelSpec, request: Request) -> dict[str, Any]:
         call = predict_pb2.PredictRequest(model_spec=spec)
-        with self._calls.models.lease(spec) as version:
+        with self._calls.models.lease(spec) as version:  # to the end: the inputs are read as this version takes them
             to_json = json_tensors.fill(call, request.body, version.signature_inputs)
-        caller = Caller("REST", Deadline(self._timeout_seconds), request.headers.get(REQUEST_ID_KEY))
-        return to_json(self._calls.predict(call, caller))
+            caller = Caller("REST", Deadline(self._timeout_seconds), request.headers.get(REQUEST_ID_KEY))
+            return to_json(self._calls.predict(call, caller, version))
 
     def _status(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:
         return {"model_version_status": [_status(status) for status in self._calls.models.statuses(spec)]}

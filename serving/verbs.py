@@ -78,7 +78,11 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--impression-log", metavar="DIR", help="write every answered list there, for `hrlrec join`")
     how.add_argument(
-        "--mask", action="append", default=[], metavar="COLUMN", help="hash this column in it, e.g. user_id; repeatable"
+        "--mask",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="hash this column in it; user_id hashes request ids, too; repeatable",
     )
     how.add_argument(
         "--log-calls", type=_share, default=0.0, metavar="SHARE", help="share of calls logged as JSON, in [0, 1] (0)"

@@ -17,7 +17,6 @@ import threading
 from collections.abc import Iterator
 
 import grpc
-import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from hrlrec_tf.errors import ModelError
@@ -27,6 +26,7 @@ from serving.metrics import Metrics
 from serving.model_config import VersionPolicy
 from serving.signatures import Refusal
 from serving.version_folders import Listing
+from serving.version_reports import VersionReports
 from serving.watch import Watch
 
 FIRST_LOOKS_SECONDS = 0.2
@@ -77,14 +77,14 @@ class ModelVersions:
         self.base = pathlib.Path(model_base)
         self.name = name
         self.policy = policy or VersionPolicy()
-        self._metrics = metrics or Metrics()
+        self._reports = VersionReports(name, metrics or Metrics())
         self._lock = threading.Lock()  # of the live versions and their calls
         self._refreshing = threading.RLock()
         self._live: dict[int, _Slot] = {}
+        self._ready: dict[int, _Slot] = {}  # loaded for a config that has not taken over yet
         self._before: dict[int, Listing] = {}
         self._seen: dict[int, Listing] = {}
         self._refused: dict[int, Listing] = {}
-        self._statuses: dict[int, ModelVersionStatus] = {}
         self._watch = Watch(f"versions-{name}", poll_seconds, self._poll)
 
     @property
@@ -125,10 +125,15 @@ class ModelVersions:
 
     def statuses(self) -> list[ModelVersionStatus]:
         """What became of each version seen so far, newest first."""
-        return [status for _, status in sorted(dict(self._statuses).items(), reverse=True)]
+        return self._reports.statuses()
 
     def start(self) -> None:
-        """Loads what the policy wants and begins to watch; raises `ModelError` when there is nothing to serve."""
+        """Loads what the policy wants, makes it live and begins to watch; raises as `load` does."""
+        self.load()
+        self.go_live()
+
+    def load(self) -> None:
+        """Loads what the policy wants, for `go_live` or `abandon`; raises `ModelError` where nothing can serve."""
         if not self.base.is_dir():
             raise ModelError(f"{self.base}: no such folder; give the folder that `hrlrec export` wrote a version into")
         self._seen = version_folders.look(self.base)
@@ -144,12 +149,11 @@ class ModelVersions:
                 f"policy wants; it holds {sorted(self._seen)}"
             )
         self._watch.wait(FIRST_LOOKS_SECONDS)
-        self.refresh()
-        if not self._live:
+        self._make_ready()
+        if not self._ready:
             newest = max(wanted)
-            reason = self._statuses[newest].status.error_message if newest in self._statuses else "it is being written"
+            reason = self._reports.error(newest) or "it is being written"
             raise ModelError(f"{self.base / str(newest)}: cannot be served: {reason}")
-        self._watch.start()
 
     def stop(self) -> None:
         """Stops watching; the live versions go on answering."""
@@ -158,17 +162,9 @@ class ModelVersions:
     def refresh(self) -> None:
         """Looks once: takes each wanted version that is complete, loads and warms up; retires what is not wanted."""
         with self._refreshing:
-            self.load_wanted()
+            for version in self._load_wanted():
+                self._replace(self._live | {version.number: _Slot(version)})
             self.retire_unwanted()
-
-    def load_wanted(self) -> None:
-        """The first half of `refresh`: nothing is retired."""
-        with self._refreshing:
-            self._before, self._seen = self._seen, version_folders.look(self.base)
-            for number in sorted(self._seen, reverse=True):
-                # Asked anew each time: a version that was just refused lets the one before it in.
-                if number in self._wanted() and number not in self._live:
-                    self._take(number)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -177,18 +173,34 @@ class ModelVersions:
             yield
 
     def adopt(self, policy: VersionPolicy) -> None:
-        """Follows another policy: loads what it wants; `retire_unwanted` ends what it does not."""
+        """Loads what another policy wants, for `go_live` or `abandon`; what is live goes on answering."""
         with self._refreshing:
             self.policy = policy
-            self.load_wanted()
+            self._make_ready()
             self._watch.wait(FIRST_LOOKS_SECONDS)  # a folder is taken at the second look
-            self.load_wanted()
+            self._make_ready()
+
+    def go_live(self) -> None:
+        """What was loaded answers from now on, the other live versions too until `retire_unwanted`."""
+        with self._refreshing:
+            is_first, ready, self._ready = not self._live, self._ready, {}
+            self._replace(self._live | ready)
+        if is_first:
+            self._watch.start()
+
+    def abandon(self, policy: VersionPolicy) -> None:
+        """Gives back what was loaded and has not answered yet; follows `policy` again."""
+        with self._refreshing:
+            self.policy = policy
+            ready, self._ready = self._ready, {}
+            for slot in ready.values():
+                self._unload(slot.version)
 
     @property
     def will_live(self) -> set[int]:
-        """The versions that are live once the unwanted ones are retired."""
-        live, wanted = set(self._live), self._wanted()
-        return wanted if wanted and wanted <= live else live
+        """The versions that are live after `go_live` and `retire_unwanted`."""
+        loaded, wanted = {*self._live, *self._ready}, self._wanted()
+        return wanted if wanted and wanted <= loaded else loaded
 
     def retire_all(self) -> None:
         """Stops watching and unloads every version, each when its calls have ended."""
@@ -209,7 +221,9 @@ class ModelVersions:
             [
                 number
                 for number, listing in self._seen.items()
-                if number in self._live or self._before.get(number) == listing != self._refused.get(number)
+                if number in self._live
+                or number in self._ready
+                or self._before.get(number) == listing != self._refused.get(number)
             ]
         )
 
@@ -219,25 +233,33 @@ class ModelVersions:
         except Exception:
             _LOG.exception("cannot look for versions in %s; %s stay", self.base, self.numbers)
 
-    def _take(self, number: int) -> None:
-        self._report(number, ModelVersionStatus.LOADING)
+    def _make_ready(self) -> None:
+        for version in self._load_wanted():
+            self._ready[version.number] = _Slot(version)
+
+    def _load_wanted(self) -> Iterator[ServedVersion]:
+        """Looks once; loads what the policy wants, one after the other as they are taken."""
+        self._before, self._seen = self._seen, version_folders.look(self.base)
+        for number in sorted(self._seen, reverse=True):
+            # Asked anew each time: a version that was just refused lets the one before it in.
+            if number in self._wanted() and number not in self._live and number not in self._ready:
+                version = self._loaded(number)
+                if version is not None:
+                    yield version
+                    memory.give_back()
+
+    def _loaded(self, number: int) -> ServedVersion | None:
+        """A version, warmed up; None where it is refused."""
+        self._reports.state(number, ModelVersionStatus.LOADING)
         try:
             with _yielding():
                 version = ServedVersion.load(self.base / str(number))
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
             self._refused[number] = self._seen[number]
-            self._report(number, ModelVersionStatus.END, reason)
-            self._metrics.loads.labels(self.name, "refused").inc()
-            _LOG.warning("version %d is refused: %s", number, reason)
-            return
-        self._metrics.loads.labels(self.name, "loaded").inc()
-        self._metrics.warmup_records.labels(self.name).inc(version.warmup_requests)
-        self._metrics.warmup_latency.labels(self.name).observe(version.warmup_seconds * 1e6)
-        self._report(number, ModelVersionStatus.AVAILABLE)
-        self._replace(self._live | {number: _Slot(version)})
-        memory.give_back()
-        _LOG.info("version %d of %s serves", number, self.name)
+            self._reports.refused(number, " ".join(str(error).split()) or type(error).__name__)
+            return None
+        self._reports.loaded(version)
+        return version
 
     def _replace(self, live: dict[int, _Slot]) -> None:
         """Makes `live` the versions that answer; the others are unloaded when their calls have ended."""
@@ -246,27 +268,15 @@ class ModelVersions:
             retired = [before[number] for number in before.keys() - live.keys()]
             for slot in retired:
                 slot.retired = True
-                self._report(slot.version.number, ModelVersionStatus.UNLOADING)
+                self._reports.state(slot.version.number, ModelVersionStatus.UNLOADING)
             idle = [slot.version for slot in retired if not slot.calls]
         for version in idle:
             self._unload(version)
-        if before and live and max(before) != max(live):
-            self._metrics.swaps.labels(self.name).inc()
-        for number in live.keys() - before.keys():
-            self._metrics.live.labels(self.name, str(number)).set(1)
-        for number in before.keys() - live.keys():
-            self._metrics.live.remove(self.name, str(number))
+        self._reports.replaced(before, live)
 
     def _unload(self, version: ServedVersion) -> None:
         version.close()
         memory.give_back()
         if version.number not in self._live:  # it may have been taken again meanwhile
-            self._report(version.number, ModelVersionStatus.END)
+            self._reports.state(version.number, ModelVersionStatus.END)
         _LOG.info("version %d of %s is unloaded", version.number, self.name)
-
-    def _report(self, number: int, state: int, error: str = "") -> None:
-        status = ModelVersionStatus(version=number, state=state)
-        if error:
-            status.status.error_code = tf.errors.UNKNOWN
-            status.status.error_message = error
-        self._statuses[number] = status

@@ -298,6 +298,13 @@ REFUSED = {
         "every request needs at least one candidate",
     ),
     "no channel": (request([("a", "", "")]), "every candidate with an item_id needs a channel"),
+    "no history channel": (
+        {
+            **TWO,
+            "history_channel": np.array([["channel1", "channel1", "channel1"], ["channel1", "channel1", ""]], object),
+        },
+        "history_channel must not be empty where history_item_id names an item",
+    ),
     "epsilon above 1": (request(epsilon=np.array([1.5])), "epsilon must lie between 0 and 1"),
     "epsilon below 0": (request(epsilon=np.array([-0.1])), "epsilon must lie between 0 and 1"),
     "epsilon nan": (request(epsilon=np.array([np.nan])), "epsilon must lie between 0 and 1"),

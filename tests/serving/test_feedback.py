@@ -39,6 +39,7 @@ LINE = {
          "explored": True, "tags": ["t", "s"], "item_length": 3.0},
     ],
 }  # fmt: skip
+KINDS = (feedback.IMPRESSIONS, feedback.EVENTS)
 
 
 def records(folder, name):
@@ -108,13 +109,45 @@ def test_ids_are_masked_as_prepare_masks_them(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="HRLREC_MASK_KEY"):
         ImpressionLog(tmp_path, mask=rule)
     monkeypatch.setenv("HRLREC_MASK_KEY", "secret")
-    with ImpressionLog(tmp_path, mask=rule) as log, EventLog(tmp_path, mask_items=rule) as events:
-        log.served(REQUEST, RankResponse(ITEMS, 7, "r1"))
-        events.event("r1", item_id="b", clicks=1, timestamp=5)
-    hashed = {text: masking.mask_text(text, b"secret") for text in ("ü1", "a", "b")}
+    with ImpressionLog(tmp_path, mask=rule) as log, EventLog(tmp_path, mask=rule) as events:
+        log.served(REQUEST, RankResponse(ITEMS, 7, "ü1/17"))
+        events.event("ü1/17", item_id="b", clicks=1, timestamp=5)
+    hashed = {text: masking.mask_text(text, b"secret") for text in ("ü1", "ü1/17", "a", "b")}
     (line,), (event,) = records(tmp_path, "impressions"), records(tmp_path, "events")
     assert line["user_id"] == hashed["ü1"] and [row["item_id"] for row in line["items"]] == [hashed["b"], hashed["a"]]
-    assert event["item_id"] == hashed["b"] and "ü1" not in json.dumps(line, ensure_ascii=False)
+    assert event["item_id"] == hashed["b"] and event["request_id"] == line["request_id"] == hashed["ü1/17"]
+    assert "ü1" not in json.dumps([line, event], ensure_ascii=False)
+
+
+@pytest.mark.parametrize(("columns", "is_hashed"), [(("request_id",), True), (("item_id", "user_age"), False)])
+def test_request_ids_are_masked_with_users_or_by_name(tmp_path, monkeypatch, columns, is_hashed):
+    monkeypatch.setenv("HRLREC_MASK_KEY", "secret")
+    with ImpressionLog(tmp_path, mask=Masking(columns)) as log, EventLog(tmp_path, mask=Masking(columns)) as events:
+        log.served(REQUEST, RankResponse(ITEMS, 7, "r1"))
+        events.event("r1", 1)
+    wanted = masking.mask_text("r1", b"secret") if is_hashed else "r1"
+    (line,), (event,) = records(tmp_path, "impressions"), records(tmp_path, "events")
+    assert line["request_id"] == event["request_id"] == wanted and line["user_id"] == "ü1"
+
+
+@pytest.mark.parametrize("name", ["user-one", "user-one/17", "xuser-onex"])
+def test_no_log_shows_a_masked_user_by_a_request_id(model_base, tmp_path, monkeypatch, name):
+    """Of the client or of the server: what either writes holds no raw id, and the caller gets the name that it sent."""
+    monkeypatch.setenv("HRLREC_MASK_KEY", "secret")
+    mask = Masking(("user_id",))
+    request = RankRequest("user-one", 5, (Candidate("a", "news"), Candidate("b", "video")), request_id=name)
+    folders = [tmp_path / "client", tmp_path / "server", tmp_path / "events"]
+    with ImpressionLog(folders[0], mask=mask) as mine, ImpressionLog(folders[1], mask=mask) as log:
+        with EmbeddedServer(model_base, port=0, impression_log=log) as server:
+            with RankingClient(server.address, impression_log=mine) as client:
+                response = client.rank(request)
+    with EventLog(folders[2], mask=mask) as events:
+        events.event(response.request_id, 1, clicks=1)
+    assert response.request_id == name
+    names = {line["request_id"] for folder in folders for kind in KINDS for line in records(folder, kind)}
+    assert names == {masking.mask_text(name, b"secret")}
+    written = [path.read_bytes() for folder in folders for path in folder.iterdir()]
+    assert len(written) == 3 and not any(b"user-one" in content for content in written)
 
 
 def test_an_event_is_one_line(tmp_path):

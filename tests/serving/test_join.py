@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-from hrlrec_tf.data import prepare
+from hrlrec_tf.data import masking, prepare
 from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.rules import Masking
 from hrlrec_tf.errors import ConfigError
 from serving import feedback_verbs, join, log_lines
 from serving.feedback import EventLog, FeedbackError, ImpressionLog
@@ -176,6 +177,31 @@ def test_partitions_change_nothing(tmp_path, logs, monkeypatch):
     assert len(schemas) == 1
 
 
+@pytest.mark.parametrize("where", ["in the event log", "in the join"])
+def test_masked_lists_and_events_meet(tmp_path, monkeypatch, where):
+    """Events are hashed as they are written, or by the join; neither the log nor what is rejected shows a raw id."""
+    monkeypatch.setenv("HRLREC_MASK_KEY", "secret")
+    mask = Masking(("user_id", "item_id"))
+    early, late = (mask, None) if where == "in the event log" else (None, mask)
+    with ImpressionLog(tmp_path / "served", mask=mask) as served, EventLog(tmp_path / "events", mask=early) as events:
+        serve(served, "u/1", "ab")
+        serve(served, "u/2", "b")
+        events.event("u/1", 2, clicks=1, timestamp=START)
+        events.event("u/2", item_id="b", clicks=1, dwell_seconds=3, timestamp=START)
+        events.event("u/3", 1, clicks=1, timestamp=START)
+        if late:
+            events.write({"request_id": "u/1", "position": -1.5})
+    summary, rows, rejected = joined(tmp_path, JoinRule(as_of=RULE.as_of, mask=late))
+    hashed = {text: masking.mask_text(text, b"secret") for text in ("u/1", "u/2", "u/3", "b")}
+    assert clicks(rows) == {(hashed["u/1"], 1): (0, 0), (hashed["u/1"], 2): (1, 0), (hashed["u/2"], 1): (1, 3)}
+    assert rows["item_id"].tolist()[-1] == hashed["b"] and summary["events_joined"] == 2
+    assert [line["values"].get("request_id") for line in rejected if line["reason"] == "no_impression"] == [
+        hashed["u/3"]
+    ]
+    assert summary["rejected"] == {"no_impression": 1} | ({"not_an_event": 1} if late else {})
+    assert "u/" not in json.dumps(rejected)
+
+
 def test_the_log_is_read_without_configuration(tmp_path, logs):
     served, events = logs
     for n in range(50):
@@ -198,6 +224,7 @@ def test_the_verb(tmp_path, logs, capsys):
     assert result["rows"] == 2 and result["lists_outside"] == 1
     printed = capsys.readouterr().out
     assert "2 impressions of 1 lists, 1 clicked" in printed and "1 lists are of other days" in printed
+    assert "no event names" not in printed
     with pytest.raises(ConfigError, match="log exists; name another --out"):
         tiny.run_verb(feedback_verbs.JOIN, words)
     with pytest.raises(FeedbackError, match=r"no list can be joined \(2 read, 2 younger than 24 hours"):
@@ -207,3 +234,16 @@ def test_the_verb(tmp_path, logs, capsys):
         tiny.run_verb(feedback_verbs.JOIN, words.replace("/served", "/absent").replace("/log", "/new"))
     with pytest.raises(SystemExit):
         tiny.run_verb(feedback_verbs.JOIN, f"{words} --until yesterday")
+
+
+def test_the_verb_hashes_events(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HRLREC_MASK_KEY", "secret")
+    with ImpressionLog(tmp_path / "served", mask=Masking(("user_id",))) as served:
+        with EventLog(tmp_path / "events") as events:
+            serve(served, "r1", "ab")
+            events.event("r1", 2, clicks=1, timestamp=START)
+    words = f"--served={tmp_path / 'served'} --events={tmp_path / 'events'} --out={tmp_path / 'log'}"
+    assert tiny.run_verb(feedback_verbs.JOIN, words)["events_joined"] == 0
+    assert "no event names a served list" in capsys.readouterr().out
+    assert tiny.run_verb(feedback_verbs.JOIN, f"{words}-of-hashed --mask user_id")["events_joined"] == 1
+    assert "no event names" not in capsys.readouterr().out

@@ -4,8 +4,10 @@ import pathlib
 import shutil
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 
+import fakes
 import grpc
 import pytest
 import toy
@@ -15,8 +17,11 @@ from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 from tensorflow_serving.config import model_server_config_pb2
 
 from hrlrec_tf.errors import ConfigError, ModelError
+from serving import json_tensors, version_folders, versions
+from serving.loaded import ServedVersion
 from serving.metrics import Metrics
 from serving.model_config import VersionPolicy
+from serving.models import Models
 from serving.server import EmbeddedServer
 from serving.versions import ModelVersions
 
@@ -51,9 +56,9 @@ def serve(tmp_path: pathlib.Path) -> Iterator[Callable[..., EmbeddedServer]]:
     """Starts a server of model configs."""
     servers = []
 
-    def start(*configs: str, **options) -> EmbeddedServer:
+    def start(*configs: str, poll_seconds: float = 0.05, **options) -> EmbeddedServer:
         path = write(tmp_path / "models.config", *configs)
-        servers.append(EmbeddedServer(port=0, model_config_file=path, poll_seconds=0.05, **options).start())
+        servers.append(EmbeddedServer(port=0, model_config_file=path, poll_seconds=poll_seconds, **options).start())
         return servers[-1]
 
     yield start
@@ -180,6 +185,50 @@ def test_a_refused_config_changes_nothing(base, serve, toy_versions, tmp_path):
         reload(server, config(base), config(base))
 
 
+def test_a_refused_config_gives_back_at_once_what_it_loaded(base, serve, toy_versions, monkeypatch):
+    """Nothing of it answers in between, and no later look is needed."""
+    server = serve(config(base, "specific { versions: 1 }", stable=1), poll_seconds=0)
+    live: list[list[int]] = []
+    closed: list[int] = []
+    check, close = Models._check_labels, ServedVersion.close
+    monkeypatch.setattr(Models, "_check_labels", lambda *args: live.append(server.versions(toy.NAME)) or check(*args))
+    monkeypatch.setattr(ServedVersion, "close", lambda self: closed.append(self.number) or close(self))
+    wrong = config(base, stable=9)
+    for configs, loaded in (
+        ([wrong], [2]),
+        ([config(toy_versions, "latest { num_versions: 3 }", stable=9)], [1, 2, 3]),
+        ([wrong, config(toy_versions, "specific { versions: 3 }", "new")], [2, 3]),
+    ):
+        with pytest.raises(grpc.RpcError, match="names version 9"):
+            reload(server, *configs)
+        assert live.pop() == [1] == server.versions(toy.NAME) and factor(server) == 1
+        assert sorted(closed) == loaded
+        closed.clear()
+        assert server.metrics.value("hrlrec_serving_live_version", model=toy.NAME, version="1") == 1
+    assert states(server) == {1: "AVAILABLE", 2: "END"}
+    assert server.metrics.value("hrlrec_serving_swaps_total", model=toy.NAME) is None
+    reload(server, config(base, "specific { versions: 2 }", stable=2))
+    assert states(server) == {1: "END", 2: "AVAILABLE"} and closed == [1]
+
+
+def test_an_unforeseen_error_in_a_reload_changes_nothing(base, serve, monkeypatch):
+    server = serve(config(base, "specific { versions: 1 }"), poll_seconds=0)
+    looks = []
+
+    def look(folder):
+        looks.append(folder)
+        if len(looks) == 2:
+            raise PermissionError("no")
+        return version_folders.look(folder)
+
+    monkeypatch.setattr(versions, "version_folders", types.SimpleNamespace(look=look))
+    with pytest.raises(grpc.RpcError, match="the server's log says why"):
+        reload(server, config(base, "latest {}"))
+    assert server.versions(toy.NAME) == [1] and factor(server) == 1
+    reload(server, config(base, "latest {}"))
+    assert server.versions(toy.NAME) == [2]
+
+
 def test_labels_for_unavailable_versions(base, serve, toy_versions):
     only_one = "specific { versions: 1 versions: 3 }"
     with pytest.raises(ConfigError, match="'canary' of 'toy' names version 3, which is not live"):
@@ -216,6 +265,23 @@ def test_a_removed_model_is_unloaded_when_its_calls_have_ended(toy_versions):
         assert number == {2: "UNLOADING", 3: "END"}
         assert toy.y(version.predict(toy.scaling([1.0]))) == [[2.0]]
     until(lambda: versions.statuses()[1].state == ModelVersionStatus.END)
+
+
+def test_a_rest_call_is_read_and_run_by_one_version(base, serve, monkeypatch):
+    """A version with another signature takes over between the two; the one that read the call is kept for it."""
+    server = serve(config(base, "latest {}"), rest_port=0)
+    fill = json_tensors.fill
+
+    def fill_before_a_swap(*args):
+        filled = fill(*args)
+        fakes.write_saved_model(base / "3")
+        until(lambda: server.versions(toy.NAME) == [3])
+        return filled
+
+    monkeypatch.setattr(json_tensors, "fill", fill_before_a_swap)
+    body = {"instances": [[1]]}
+    assert toy.http(server.rest_address, "/v1/models/toy:predict", body) == (200, {"predictions": [[2.0]]})
+    until(lambda: states(server) == {2: "END", 3: "AVAILABLE"})
 
 
 def test_no_call_fails_while_versions_and_labels_change(base, serve, toy_versions):
