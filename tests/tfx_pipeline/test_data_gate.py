@@ -154,3 +154,15 @@ def test_a_column_that_drifts_is_named():
     assert data_gate.drifts(declared, old, old, DataLimits()) == []
     (fault,) = data_gate.drifts(declared, old, new, DataLimits())
     assert fault.startswith("user_gender: ") and "0.5" in fault
+
+
+def test_a_column_that_the_training_days_lack_counts_as_drifted():
+    declared = schema_pb2.Schema()
+    declared.feature.add(name="context_mood", type=schema_pb2.BYTES)
+    train, newest = (
+        tfdv.generate_statistics_from_dataframe(pd.DataFrame({"context_mood": moods}))
+        for moods in ([""] * 60 + ["keen"] * 40, ["keen"] * 100)
+    )
+    (fault,) = data_gate.drifts(declared, train, newest, DataLimits())
+    assert fault.startswith("context_mood: ")
+    assert data_gate.drifts(declared, train, newest, DataLimits(drift=1.0)) == []
