@@ -180,7 +180,7 @@ class MakeSessions(beam.DoFn):
             table = table.append_column(name, pa.array(values))
         return table
 
-    def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, Counter[str]]:
+    def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, days.Rejected]:
         """Drops rows that only other rows prove wrong; the first rule that a row breaks is its reason."""
         reasons: dict[str, npt.NDArray[np.bool_]] = {}
         kept = np.ones(len(table), bool)
@@ -192,7 +192,11 @@ class MakeSessions(beam.DoFn):
             own = np.flatnonzero(kept)
             requests = lists.encode(table["request_id"]).codes
             reasons[REPEATED][own] = lists.repeated_positions(requests[own], table["position"].to_numpy()[own])
-        counts = +Counter({reason: int(where.sum()) for reason, where in reasons.items()})
+        counts: days.Rejected = Counter()
+        times = columns.flat(table["timestamp"]).to_numpy()
+        for reason, where in reasons.items():
+            if where.any():
+                counts += days.rejected([reason] * int(where.sum()), times[where], self._plan.dataset.day)
         if "request_id" in table.column_names or counts:
             out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
             with contextlib.closing(RejectedWriter(out)) as writer:
