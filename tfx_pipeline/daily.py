@@ -2,7 +2,6 @@
 
 import argparse
 import datetime
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from tfx_pipeline.verb import NotBlessedError
 
 if TYPE_CHECKING:
     from tfx_pipeline.configs import Daily, PipelineConfig
+    from tfx_pipeline.limits import Limits
     from tfx_pipeline.window import Window
 
 REGISTRY = "blessed"
@@ -79,7 +79,7 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
     """
     from hrlrec_tf.config import preset
     from hrlrec_tf.data import config as datasets
-    from tfx_pipeline import window
+    from tfx_pipeline import limits, window
     from tfx_pipeline.local_runner import local_config
 
     if args.keep < 1:
@@ -93,14 +93,14 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
             f"can be judged is {newest}"
         )
     days.dataset(dataset)  # a setting that contradicts it is told now
-    limits = _limits(args.limits)
-    daily = _daily(args, days, limits)
+    accepted = limits.read(args.limits)
+    daily = _daily(args, days, accepted)
     model = preset(args.preset).override(args.set)
     model.override(daily.warm)  # told before hours of work, not after
-    return local_config(dataset, args.workdir, model, thresholds=limits["thresholds"], daily=daily)
+    return local_config(dataset, args.workdir, model, thresholds=accepted.thresholds, daily=daily)
 
 
-def _daily(args: argparse.Namespace, days: "Window", limits: Mapping[str, Any]) -> "Daily":
+def _daily(args: argparse.Namespace, days: "Window", limits: "Limits") -> "Daily":
     from tfx_pipeline import blessed
     from tfx_pipeline.configs import Daily
 
@@ -114,35 +114,11 @@ def _daily(args: argparse.Namespace, days: "Window", limits: Mapping[str, Any]) 
         newest=blessed.base_of(registry, days.date) or 0,
         first=args.first,
         warm=tuple(args.warm or WARM),
-        data=limits["data"],
-        model=limits["model"],
+        data=limits.data,
+        model=limits.model,
         keep=args.keep,
         prune_served=args.prune_served,
     )
-
-
-def _limits(path: str | None) -> dict[str, Any]:
-    """The gates' limits: the defaults, or those of a YAML file with the sections `data`, `model` and `thresholds`."""
-    import yaml
-
-    from hrlrec_tf.data import parsing
-    from tfx_pipeline.configs import Thresholds
-    from tfx_pipeline.data_faults import DataLimits
-    from tfx_pipeline.model_gates import ModelLimits
-
-    kinds = {"data": DataLimits, "model": ModelLimits, "thresholds": Thresholds}
-    if path is None:
-        return {name: kind() for name, kind in kinds.items()}
-    try:
-        given = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(given, dict) or not set(given) <= set(kinds):
-        raise ConfigError(f"{path}: must have the sections {', '.join(kinds)}, any of them: got {json.dumps(given)}")
-    try:
-        return {name: parsing.build(kind, given.get(name) or {}, name) for name, kind in kinds.items()}
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 VERB = Verb(

@@ -62,8 +62,8 @@ def test_limits_come_from_a_file(log, tmp_path):
         (["--keep", "0"], None, "--keep must be at least 1"),
         (["--warm", "training.epoch=1"], None, "epoch"),
         ([], "data: {hour: 0.5}", "limits.yaml: .*data.hour"),
-        ([], "gates: {}", "limits.yaml: must have the sections data, model, thresholds"),
-        ([], "- 1", "limits.yaml: must have the sections"),
+        ([], "gates: {}", "limits.yaml: gates is unknown; known: data, model, thresholds"),
+        ([], "- 1", "limits.yaml: the file must be a mapping"),
         (["--train-days", "0"], None, "train_days must be at least 1"),
     ],
 )
