@@ -43,6 +43,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="one setting where a model goes on from the last one (training.epochs=1)",
     )
+    parser.add_argument(
+        "--catalogue",
+        action="store_true",
+        help="push the items of the run's sessions along, so that requests need only ids, or no candidates",
+    )
+    parser.add_argument("--quotas", metavar="FILE", help="bounds on each channel's rows in a list, as of hrlrec export")
     parser.add_argument("--limits", metavar="YAML", help="what the gates accept: see docs/operations.md")
     parser.add_argument("--keep", type=int, default=7, metavar="N", help="blessed models that stay (7)")
     parser.add_argument(
@@ -77,6 +83,7 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
     Raises:
       ConfigError: a setting is wrong, or the day is not over.
     """
+    from hrlrec_tf import quotas
     from hrlrec_tf.config import preset
     from hrlrec_tf.data import config as datasets
     from tfx_pipeline import limits, window
@@ -94,13 +101,13 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
         )
     days.dataset(dataset)  # a setting that contradicts it is told now
     accepted = limits.read(args.limits)
-    daily = _daily(args, days, accepted)
+    daily = _daily(args, days, quotas.read_text(args.quotas, dataset.list_length), accepted)
     model = preset(args.preset).override(args.set)
     model.override(daily.warm)  # told before hours of work, not after
     return local_config(dataset, args.workdir, model, thresholds=accepted.thresholds, daily=daily)
 
 
-def _daily(args: argparse.Namespace, days: "Window", limits: "Limits") -> "Daily":
+def _daily(args: argparse.Namespace, days: "Window", quotas: str, limits: "Limits") -> "Daily":
     from tfx_pipeline import blessed
     from tfx_pipeline.configs import Daily
 
@@ -114,6 +121,8 @@ def _daily(args: argparse.Namespace, days: "Window", limits: "Limits") -> "Daily
         newest=blessed.base_of(registry, days.date) or 0,
         first=args.first,
         warm=tuple(args.warm or WARM),
+        catalogue=args.catalogue,
+        quotas=quotas,
         data=limits.data,
         model=limits.model,
         keep=args.keep,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from tfx import v1 as tfx
 
+from hrlrec_tf import quotas
 from hrlrec_tf.config import preset
 from hrlrec_tf.data import beam_options, parsing
 from hrlrec_tf.data import config as datasets
@@ -115,6 +116,8 @@ def _daily(args: argparse.Namespace, root: str, dataset: DatasetConfig, accepted
         args.registry or f"{root}/{REGISTRY}",
         first=args.first,
         warm=tuple(args.warm or WARM),
+        catalogue=args.catalogue,
+        quotas=quotas.read_text(args.quotas, dataset.list_length),
         data=accepted.data,
         model=accepted.model,
         keep=args.keep,
@@ -174,6 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     days.add_argument("--registry", metavar="URI", help=f"blessed models (default ROOT/{REGISTRY})")
     days.add_argument("--first", action="store_true", help="nothing was blessed yet, default of the parameter `first`")
     days.add_argument("--warm", action="append", default=[], metavar="KEY=VALUE", help="as of hrlrec daily")
+    days.add_argument("--catalogue", action="store_true", help="as of hrlrec daily")
+    days.add_argument("--quotas", metavar="FILE", help="as of hrlrec daily; read now")
     days.add_argument("--keep", type=int, default=7, metavar="N", help="blessed models that stay (7)")
     parser.add_argument("--serving", metavar="URI", help="where versions are pushed (default ROOT/serving)")
     parser.add_argument("--preset", default="best", help="settings of the model: paper or best (default %(default)s)")

@@ -88,6 +88,16 @@ def test_a_run_that_stands_alone_takes_thresholds(tmp_path):
     assert spec["root"]["inputDefinitions"]["parameters"]["latency_seconds"]["defaultValue"] == 0.25
 
 
+def test_what_the_export_carries_is_compiled_in(tmp_path):
+    (tmp_path / "quotas.yaml").write_text("news: {at_most: 3}\n", "utf-8")
+    arguments = ["--output", str(tmp_path / "pipeline.yaml"), "--log", "gs://bucket/log", "--date", "2024-03-31"]
+    assert kubeflow_runner.main([*arguments, "--catalogue", "--quotas", str(tmp_path / "quotas.yaml")]) == 0
+    tasks = yaml.safe_load((tmp_path / "pipeline.yaml").read_text("utf-8"))["root"]["dag"]["tasks"]
+    settings = json.loads(constant(tasks["Trainer"], "custom_config"))
+    assert settings["catalogue"] is True and settings["quotas"] == "news: {at_most: 3}\n"
+    assert constant(tasks["ServingCheck"], "quotas") == "news: {at_most: 3}\n"
+
+
 @pytest.fixture(scope="module")
 def spec(compiled):
     return yaml.safe_load(compiled.read_text("utf-8"))
