@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hrlrec_tf.data.session_stage import BOT, DUPLICATE, REPEATED
+from hrlrec_tf.data.mending import BOT, DUPLICATE, REPEATED
 
 Days = Mapping[str, Mapping[str, Any]]
 
