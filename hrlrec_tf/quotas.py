@@ -37,11 +37,14 @@ class Quotas:
     bounds: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str], list_length: int, channels: Collection[str]) -> "Quotas":
+    def from_file(
+        cls, path: str | os.PathLike[str], list_length: int, channels: Collection[str] | None = None
+    ) -> "Quotas":
         """Reads a YAML file.
 
         Args:
-          list_length: T. channels: the model's.
+          path: of the file.
+          list_length: T. channels: the model's; None where there is no model yet.
 
         Raises:
           ConfigError: it is no such file, or no list of T rows could keep it; names the channel.
@@ -86,10 +89,27 @@ class Quotas:
         return allowed
 
 
+def read_text(path: str | os.PathLike[str] | None, list_length: int) -> str:
+    """A file of quotas as text, checked as far as it can be before there is a model; "" where there is none."""
+    if path is None:
+        return ""
+    Quotas.from_file(path, list_length)
+    return pathlib.Path(path).read_text(encoding="utf-8")
+
+
+def write_text(text: str, folder: str) -> str | None:
+    """Writes what `read_text` gave into a folder; returns the file, None where there is nothing to write."""
+    if not text:
+        return None
+    path = pathlib.Path(folder, "quotas.yaml")
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
 def _bounds(
-    path: str | os.PathLike[str], name: Any, given: Any, list_length: int, channels: Collection[str]
+    path: str | os.PathLike[str], name: Any, given: Any, list_length: int, channels: Collection[str] | None
 ) -> tuple[int, int]:
-    if name not in channels:
+    if channels is not None and name not in channels:
         raise ConfigError(f"{path}: channel {name!r} is unknown to the model; it knows {', '.join(sorted(channels))}")
     if not isinstance(given, dict) or not given or set(given) - set(_BOUNDS):
         raise ConfigError(f"{path}: {name} must hold at_least, at_most or both, got {given!r}")

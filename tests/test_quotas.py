@@ -10,7 +10,7 @@ from test_ranking import session, split
 
 from hrlrec_tf.agents.builder import build_network
 from hrlrec_tf.errors import ConfigError
-from hrlrec_tf.quotas import Quotas
+from hrlrec_tf.quotas import Quotas, read_text, write_text
 from hrlrec_tf.ranking import Ranker
 
 T, CHANNELS = 4, ("news", "video", "ad")
@@ -123,6 +123,17 @@ class TestFile:
         with pytest.raises(ConfigError) as caught:
             self.read(tmp_path, text)
         assert sentence in str(caught.value) and "quotas.yaml: " in str(caught.value)
+
+    def test_travels_as_text_and_is_checked_without_a_model(self, tmp_path):
+        text = "podcast: {at_least: 1}\n"  # a channel that a model yet to be trained may know
+        (tmp_path / "given.yaml").write_text(text)
+        assert read_text(tmp_path / "given.yaml", T) == text
+        written = write_text(text, str(tmp_path))
+        assert Quotas.from_file(written, T) == Quotas({"podcast": (1, T)})
+        assert read_text(None, T) == "" and write_text("", str(tmp_path)) is None
+        (tmp_path / "given.yaml").write_text("podcast: {at_least: 5}\n")
+        with pytest.raises(ConfigError, match=r"given\.yaml: podcast.at_least must be a whole number"):
+            read_text(tmp_path / "given.yaml", T)
 
     def test_no_file(self, tmp_path):
         with pytest.raises(ConfigError, match="cannot be read as YAML"):

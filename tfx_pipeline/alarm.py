@@ -7,19 +7,25 @@ whose column `model_version` says who built a list, and compares the click rates
 import argparse
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from hrlrec_tf.cli import Verb
-from hrlrec_tf.errors import ConfigError, DataError, HrlrecError
+from hrlrec_tf.data import config as datasets
+from hrlrec_tf.data import formats, lists, mending, reading
+from hrlrec_tf.data.config import KINDS, MODEL_VERSION, DatasetConfig
+from hrlrec_tf.data.validation import Layout, Validator
+from hrlrec_tf.errors import ConfigError, DataError, HrlrecError, LogError
 from hrlrec_tf.evaluation import significance
+from hrlrec_tf.features import Kind
 from tfx_pipeline import blessed
 
-COLUMN = "model_version"
 REPLICATES = 1000
+_KEYS = {"user_id", "timestamp", "request_id", "position", "item_id"}  # what a row may repeat of another
 _CONFIDENCE = 0.98  # the alarm asks one end of the interval: 1 % false alarms where nothing changed
 
 
@@ -64,13 +70,13 @@ def compare(rows: pd.DataFrame, newest: str, previous: str) -> Comparison:
     Raises:
       DataError: a version has no rows.
     """
-    shown = rows[rows[COLUMN].isin([newest, previous])]
+    shown = rows[rows[MODEL_VERSION].isin([newest, previous])]
     user = pd.factorize(shown["user_id"])[0]
     of_version = []
     for version in (newest, previous):
-        mine = (shown[COLUMN] == version).to_numpy()
+        mine = (shown[MODEL_VERSION] == version).to_numpy()
         if not mine.any():
-            raise DataError(f"the log has no rows of version {version}; check `{COLUMN}` and the days")
+            raise DataError(f"the log has no rows of version {version}; check `{MODEL_VERSION}` and the days")
         clicked = (shown["clicks"].to_numpy()[mine] > 0).astype(np.float64)
         counts = np.bincount(user[mine], minlength=user.max() + 1).astype(np.float64)
         of_version.append((counts, np.bincount(user[mine], clicked, minlength=user.max() + 1)))
@@ -121,29 +127,42 @@ def newest_two(folder: str) -> tuple[str, str]:
     return str(found[-1]), str(found[-2])
 
 
-def read_rows(log: str, files: str) -> pd.DataFrame:
-    """`user_id`, `clicks` and `model_version` of the Parquet files of a log that match a pattern.
+def read_rows(dataset: DatasetConfig) -> pd.DataFrame:
+    """`user_id`, `clicks` and `model_version` of the rows of a log that `hrlrec prepare` would accept.
+
+    Requests that two users share are the exception: they are not looked for.
 
     Raises:
-      DataError: no file matches, or one lacks a column.
+      LogError: the log cannot be read, or no row can be used.
+      DataError: no row names a version.
     """
-    paths = sorted(pathlib.Path(log).glob(files))
-    if not paths:
-        raise DataError(f"{log}: no file matches {files!r}; give --files, for instance 'day=2024-03-31/*.parquet'")
-    return pd.concat([_read(path) for path in paths], ignore_index=True)
-
-
-def _read(path: pathlib.Path) -> pd.DataFrame:
-    columns: Sequence[str] = ["user_id", "clicks", COLUMN]
-    try:
-        return pd.read_parquet(path, columns=list(columns)).astype({COLUMN: str})
-    except (ValueError, KeyError, OSError) as error:
-        raise DataError(f"{path}: cannot be read with the columns {', '.join(columns)} ({error})") from error
+    dataset = dataclasses.replace(dataset, masking=None)  # nothing is written; users need only be told apart
+    log = reading.open_log(dataset, progress=False)
+    standard = tuple(name for name in log.layout.columns if name in KINDS)
+    layout = Layout((*standard, MODEL_VERSION), {MODEL_VERSION: Kind.STRING})
+    validate, wanted = Validator(dataset, layout, reading.read_joins(dataset)), reading.sources(dataset, layout)
+    kept = [*_KEYS.intersection(standard), "clicks", MODEL_VERSION]
+    tables = [
+        validate(batch).rows.select(kept)
+        for unit in log.units
+        for batch in formats.read(unit.file, wanted, unit.row_groups)
+    ]
+    if not sum(map(len, tables)):
+        raise LogError(f"{dataset.log}: no row can be used; hrlrec prepare says why")
+    table = mending.mended(lists.in_total_order(pa.concat_tables(tables).combine_chunks()), dataset)
+    rows = table.select(["user_id", "clicks", MODEL_VERSION]).to_pandas()
+    if not (rows[MODEL_VERSION] != "").any():
+        raise DataError(
+            f"{dataset.log}: no row has a {MODEL_VERSION}; write it into the log, or map it under `columns:` of "
+            "dataset.yaml"
+        )
+    return rows
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--log", required=True, metavar="DIR", help="the impression log, Parquet, with model_version")
-    parser.add_argument("--files", default="**/*.parquet", metavar="GLOB", help="the days to look at (all)")
+    parser.add_argument("--log", metavar="DIR", help="the impression log, with model_version")
+    parser.add_argument("--config", metavar="YAML", help="how the log maps to the standard columns, as for prepare")
+    parser.add_argument("--files", metavar="GLOB", help="the days to look at, in place of the log's `files` (all)")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="of `hrlrec daily`")
     parser.add_argument("--accepted", type=float, default=0.02, metavar="X", help="loss of click rate accepted (0.02)")
     parser.add_argument("--roll-back", action="store_true", help="withdraw the newest version if the alarm rings")
@@ -155,7 +174,10 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     if not 0 <= args.accepted < 1:
         raise ConfigError(f"--accepted must be from 0 to below 1: got {args.accepted}")
     serving, registry = (str(pathlib.Path(args.workdir) / name) for name in ("serving", REGISTRY))
-    comparison = compare(read_rows(args.log, args.files), *newest_two(serving))
+    dataset = datasets.find(args.log, args.config)
+    if args.files is not None:
+        dataset = dataclasses.replace(dataset, files=args.files, dates=())
+    comparison = compare(read_rows(dataset), *newest_two(serving))
     print(comparison)
     if not rings(comparison, args.accepted):
         return dataclasses.asdict(comparison)

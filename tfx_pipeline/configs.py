@@ -50,6 +50,8 @@ class Daily:
         cache is told.
       first: accept that nothing was blessed yet.
       warm: settings of the model that differ where it goes on from the last one, KEY=VALUE.
+      catalogue: whether the export carries the items of the run's sessions.
+      quotas: bounds on each channel's rows in a list, as YAML (see `hrlrec_tf.quotas`); "" for none.
       data: how far the newest day may differ from the days before it.
       model: what a new model may lose.
       panel_size: requests of the fixed panel.
@@ -62,6 +64,8 @@ class Daily:
     newest: int = 0
     first: bool = False
     warm: tuple[str, ...] = ()
+    catalogue: bool = False
+    quotas: str = ""
     data: DataLimits = DataLimits()
     model: ModelLimits = ModelLimits()
     panel_size: int = 200
@@ -100,10 +104,11 @@ class PipelineConfig:
     def parts(self) -> dict[str, str]:
         """Digest of each thing that an edit may change.
 
-        `source`, `log`, `schema`, `model`, `thresholds`; of a daily run `base`, what it goes on from and how, and
-        `limits`, what its gates accept.
+        `source`, `log`, `schema`, `model`, `thresholds`; of a daily run `base`, what it goes on from and how,
+        `carried`, what its export carries, and `limits`, what its gates accept.
         """
         daily = dataclasses.asdict(self.daily) if self.daily else {}
+        carried = {name: daily.pop(name, None) for name in ("catalogue", "quotas")}
         base = {name: daily.pop(name, None) for name in ("window", "registry", "newest", "first", "warm")}
         return {
             "source": self.digests.source,
@@ -112,5 +117,6 @@ class PipelineConfig:
             "model": digest.of_text(self.model),
             "thresholds": digest.of_text(json.dumps(dataclasses.asdict(self.thresholds), sort_keys=True)),
             "base": digest.of_text(json.dumps(base, sort_keys=True)),
+            "carried": digest.of_text(json.dumps(carried, sort_keys=True)),
             "limits": digest.of_text(json.dumps(daily, sort_keys=True)),
         }

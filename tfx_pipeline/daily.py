@@ -2,7 +2,6 @@
 
 import argparse
 import datetime
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from tfx_pipeline.verb import NotBlessedError
 
 if TYPE_CHECKING:
     from tfx_pipeline.configs import Daily, PipelineConfig
+    from tfx_pipeline.limits import Limits
     from tfx_pipeline.window import Window
 
 REGISTRY = "blessed"
@@ -43,6 +43,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="one setting where a model goes on from the last one (training.epochs=1)",
     )
+    parser.add_argument(
+        "--catalogue",
+        action="store_true",
+        help="push the items of the run's sessions along, so that requests need only ids, or no candidates",
+    )
+    parser.add_argument("--quotas", metavar="FILE", help="bounds on each channel's rows in a list, as of hrlrec export")
     parser.add_argument("--limits", metavar="YAML", help="what the gates accept: see docs/operations.md")
     parser.add_argument("--keep", type=int, default=7, metavar="N", help="blessed models that stay (7)")
     parser.add_argument(
@@ -77,9 +83,10 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
     Raises:
       ConfigError: a setting is wrong, or the day is not over.
     """
+    from hrlrec_tf import quotas
     from hrlrec_tf.config import preset
     from hrlrec_tf.data import config as datasets
-    from tfx_pipeline import window
+    from tfx_pipeline import limits, window
     from tfx_pipeline.local_runner import local_config
 
     if args.keep < 1:
@@ -93,14 +100,14 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
             f"can be judged is {newest}"
         )
     days.dataset(dataset)  # a setting that contradicts it is told now
-    limits = _limits(args.limits)
-    daily = _daily(args, days, limits)
+    accepted = limits.read(args.limits)
+    daily = _daily(args, days, quotas.read_text(args.quotas, dataset.list_length), accepted)
     model = preset(args.preset).override(args.set)
     model.override(daily.warm)  # told before hours of work, not after
-    return local_config(dataset, args.workdir, model, thresholds=limits["thresholds"], daily=daily)
+    return local_config(dataset, args.workdir, model, thresholds=accepted.thresholds, daily=daily)
 
 
-def _daily(args: argparse.Namespace, days: "Window", limits: Mapping[str, Any]) -> "Daily":
+def _daily(args: argparse.Namespace, days: "Window", quotas: str, limits: "Limits") -> "Daily":
     from tfx_pipeline import blessed
     from tfx_pipeline.configs import Daily
 
@@ -114,35 +121,13 @@ def _daily(args: argparse.Namespace, days: "Window", limits: Mapping[str, Any]) 
         newest=blessed.base_of(registry, days.date) or 0,
         first=args.first,
         warm=tuple(args.warm or WARM),
-        data=limits["data"],
-        model=limits["model"],
+        catalogue=args.catalogue,
+        quotas=quotas,
+        data=limits.data,
+        model=limits.model,
         keep=args.keep,
         prune_served=args.prune_served,
     )
-
-
-def _limits(path: str | None) -> dict[str, Any]:
-    """The gates' limits: the defaults, or those of a YAML file with the sections `data`, `model` and `thresholds`."""
-    import yaml
-
-    from hrlrec_tf.data import parsing
-    from tfx_pipeline.configs import Thresholds
-    from tfx_pipeline.data_faults import DataLimits
-    from tfx_pipeline.model_gates import ModelLimits
-
-    kinds = {"data": DataLimits, "model": ModelLimits, "thresholds": Thresholds}
-    if path is None:
-        return {name: kind() for name, kind in kinds.items()}
-    try:
-        given = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(given, dict) or not set(given) <= set(kinds):
-        raise ConfigError(f"{path}: must have the sections {', '.join(kinds)}, any of them: got {json.dumps(given)}")
-    try:
-        return {name: parsing.build(kind, given.get(name) or {}, name) for name, kind in kinds.items()}
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 VERB = Verb(

@@ -5,12 +5,13 @@ was handled.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from hrlrec_tf.data.session_stage import BOT, DUPLICATE, REPEATED
+from hrlrec_tf.data.mending import BOT, DUPLICATE, REPEATED
 
 Days = Mapping[str, Mapping[str, Any]]
 
@@ -29,7 +30,8 @@ class DataLimits:
       channel_share: largest change of a channel's share of rows.
       vanished: a channel with this share of the rows before may not be without rows.
       hours: largest share of rows that would have to move to another hour of the day (total variation).
-      rejected: largest share of rejected rows, duplicates and bots aside.
+      rejected: largest share of rejected rows of the newest day, duplicates and bots aside. Rejected rows of no known
+        day count as of the newest.
       known: how much of the share of known values (of rows just before the day) a column must keep.
       drift: largest change of the distribution of an optional column of users or contexts: L-infinity distance of
         categories, Jensen-Shannon divergence of numbers.
@@ -57,7 +59,7 @@ def faults(summary: Mapping[str, Any], dates: Sequence[str], limits: DataLimits)
       limits: how far the newest day may differ.
     """
     days: Days = summary["days"]
-    found = [*_rejections(summary, limits)]
+    found = [*_rejections(dates[-1], summary, limits)]
     absent = [date for date in dates if date not in days]
     if absent:
         found.append(f"no usable rows of {', '.join(absent)}: late, or missing")
@@ -69,10 +71,15 @@ def faults(summary: Mapping[str, Any], dates: Sequence[str], limits: DataLimits)
 
 
 def notes(summary: Mapping[str, Any], dates: Sequence[str]) -> list[str]:
-    """What was handled: repeated rows, bots, new channels, rows newer than the window."""
+    """What was handled: repeated rows, bots, rejected rows of earlier days, new channels, rows newer than the day."""
     days: Days = summary["days"]
     rejected = summary["rejected"]
     told = [f"{rejected[reason]:,} rows were rejected as {reason}" for reason in HANDLED if rejected.get(reason)]
+    broken: Counter[str] = Counter()
+    for date, rows in summary["rejected_by_day"].items():
+        broken += _broken(rows) if "" < date < dates[-1] else Counter()
+    if broken:
+        told.append(f"{broken.total():,} rows of days before {dates[-1]} were rejected, {_mostly(broken)}")
     before = {channel for date in dates[:-1] for channel in days.get(date, {"channels": {}})["channels"]}
     new = sorted(set(days.get(dates[-1], {"channels": {}})["channels"]) - before) if before else []
     told += [f"channel {channel!r} is new; it can be learnt from the next run on" for channel in new]
@@ -145,9 +152,19 @@ def _hours(
         yield f"{moved:.1%} of the rows on {date} lie at other hours of the day than before: is a clock wrong?"
 
 
-def _rejections(summary: Mapping[str, Any], limits: DataLimits) -> Iterator[str]:
-    broken = {reason: rows for reason, rows in summary["rejected"].items() if reason not in HANDLED}
-    share = sum(broken.values()) / summary["read"]
-    if share > limits.rejected:
-        worst = max(broken, key=lambda reason: broken[reason])
-        yield f"{share:.1%} of the rows were rejected, most of them for {worst}"
+def _rejections(date: str, summary: Mapping[str, Any], limits: DataLimits) -> Iterator[str]:
+    by_day = summary["rejected_by_day"]
+    rejected = Counter(by_day.get(date, {})) + Counter(by_day.get("", {}))
+    read = summary["days"].get(date, {"rows": 0})["rows"] + rejected.total()
+    broken = _broken(rejected)
+    if broken.total() > limits.rejected * read:
+        yield f"{broken.total() / read:.1%} of the rows of {date} were rejected, {_mostly(broken)}"
+
+
+def _broken(rejected: Mapping[str, int]) -> Counter[str]:
+    """Rejected rows that prove a log broken, by reason."""
+    return Counter({reason: rows for reason, rows in rejected.items() if reason not in HANDLED})
+
+
+def _mostly(rejected: Counter[str]) -> str:
+    return f"most of them for {max(rejected, key=lambda reason: rejected[reason])}"

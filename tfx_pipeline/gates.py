@@ -68,6 +68,7 @@ def ServingCheck(
     schema: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Schema],
     infra_blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.InfraBlessing],
     latency_seconds: tfx.dsl.components.Parameter[float],
+    quotas: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Loads and warms up the export, ranks one request made of evaluation sessions, and stops the run if the answer is
     no feed or not what the trained network answers.
@@ -78,6 +79,7 @@ def ServingCheck(
       schema: the sessions' schema.
       infra_blessing: receives the blessing that the Pusher asks for.
       latency_seconds: longest accepted time of a ranking call after the first.
+      quotas: that the export carries; see `Daily.quotas`.
 
     Raises:
       GateError: the export does not load, refuses the request or answers it wrongly.
@@ -88,7 +90,7 @@ def ServingCheck(
         try:
             report = serving_check.check(
                 f"{scratch}/export",
-                serving_check.offline(f"{scratch}/model"),
+                serving_check.offline(f"{scratch}/model", quotas),
                 io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], impression_scorer.SPLIT)),
                 from_schema(io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))),
                 latency_seconds,

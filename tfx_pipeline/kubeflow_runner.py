@@ -16,16 +16,18 @@ from collections.abc import Sequence
 
 from tfx import v1 as tfx
 
+from hrlrec_tf import quotas
 from hrlrec_tf.config import preset
 from hrlrec_tf.data import beam_options, parsing
 from hrlrec_tf.data import config as datasets
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.errors import ConfigError, HrlrecError
-from tfx_pipeline import digest, kubeflow_entrypoint, kubeflow_settings, kubeflow_spec
+from tfx_pipeline import digest, kubeflow_entrypoint, kubeflow_settings, kubeflow_spec, limits
 from tfx_pipeline.configs import IN_PROCESS, Daily, Digests, PipelineConfig, Thresholds
 from tfx_pipeline.daily import REGISTRY, WARM
 from tfx_pipeline.example_gen import SessionExampleGen
 from tfx_pipeline.kubeflow_settings import KubeflowSettings
+from tfx_pipeline.limits import Limits
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.window import Window
 
@@ -73,6 +75,7 @@ def kubeflow_config(args: argparse.Namespace, beam_args: Sequence[str]) -> Pipel
     schema = args.schema or f"{root}/schema.pbtxt"
     # A path that only the containers see cannot be read here: then its name alone tells the cache of a change.
     content = digest.of_file(schema) if os.path.exists(schema) else digest.of_text(schema)
+    accepted = _limits(args)
     return PipelineConfig(
         root=root,
         dataset=json.dumps(dataclasses.asdict(dataset), sort_keys=True),
@@ -80,20 +83,44 @@ def kubeflow_config(args: argparse.Namespace, beam_args: Sequence[str]) -> Pipel
         model=preset(args.preset).override(args.set).to_json(),
         serving=args.serving or f"{root}/serving",
         digests=Digests(digest.of_source(), content, digest.of_log(str(dataset.log))),
-        thresholds=Thresholds(args.min_auc, tuple(args.calibration)),
+        thresholds=accepted.thresholds,
         beam_args=tuple(beam_args) or IN_PROCESS,
-        daily=_daily(args, root, dataset),
+        daily=_daily(args, root, dataset, accepted),
     )
 
 
-def _daily(args: argparse.Namespace, root: str, dataset: DatasetConfig) -> Daily | None:
+def _limits(args: argparse.Namespace) -> Limits:
+    """What the gates accept, by a file or by the two options that came before it."""
+    options = {"auc": args.min_auc, "calibration": args.calibration and tuple(args.calibration)}
+    given = {name: value for name, value in options.items() if value is not None}
+    if args.limits is None:
+        return Limits(thresholds=Thresholds(**given))
+    if given:
+        raise ConfigError("--limits holds all limits; write --min-auc and --calibration under its `thresholds:`")
+    accepted = limits.read(args.limits)
+    if args.date is None and accepted != Limits(thresholds=accepted.thresholds):
+        raise ConfigError(
+            f"{args.limits}: `data` and `model` are limits of a daily run's gates; give --date, or `thresholds` alone"
+        )
+    return accepted
+
+
+def _daily(args: argparse.Namespace, root: str, dataset: DatasetConfig, accepted: Limits) -> Daily | None:
     """A daily run where a date is given; the runs are told theirs, and the registry is looked at when they run."""
     if args.date is None:
         return None
     window = Window(args.date, args.train_days, args.history_days)
     window.dataset(dataset)  # told now, not in the cluster
     return Daily(
-        window, args.registry or f"{root}/{REGISTRY}", first=args.first, warm=tuple(args.warm or WARM), keep=args.keep
+        window,
+        args.registry or f"{root}/{REGISTRY}",
+        first=args.first,
+        warm=tuple(args.warm or WARM),
+        catalogue=args.catalogue,
+        quotas=quotas.read_text(args.quotas, dataset.list_length),
+        data=accepted.data,
+        model=accepted.model,
+        keep=args.keep,
     )
 
 
@@ -150,18 +177,16 @@ def _parser() -> argparse.ArgumentParser:
     days.add_argument("--registry", metavar="URI", help=f"blessed models (default ROOT/{REGISTRY})")
     days.add_argument("--first", action="store_true", help="nothing was blessed yet, default of the parameter `first`")
     days.add_argument("--warm", action="append", default=[], metavar="KEY=VALUE", help="as of hrlrec daily")
+    days.add_argument("--catalogue", action="store_true", help="as of hrlrec daily")
+    days.add_argument("--quotas", metavar="FILE", help="as of hrlrec daily; read now")
     days.add_argument("--keep", type=int, default=7, metavar="N", help="blessed models that stay (7)")
     parser.add_argument("--serving", metavar="URI", help="where versions are pushed (default ROOT/serving)")
     parser.add_argument("--preset", default="best", help="settings of the model: paper or best (default %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the model")
-    parser.add_argument("--min-auc", type=float, default=Thresholds.auc, metavar="X", help="default %(default)s")
+    parser.add_argument("--limits", metavar="YAML", help="what the gates accept: see docs/operations.md")
+    parser.add_argument("--min-auc", type=float, metavar="X", help=f"without --limits (default {Thresholds.auc})")
     parser.add_argument(
-        "--calibration",
-        type=float,
-        nargs=2,
-        default=Thresholds.calibration,
-        metavar=("LOW", "HIGH"),
-        help="accepted range",
+        "--calibration", type=float, nargs=2, metavar=("LOW", "HIGH"), help="accepted, without --limits"
     )
     beam_options.add_arguments(parser)
     return parser

@@ -24,7 +24,7 @@ DIGEST = "digest"  # the execution property that carries a node's digest
 
 _DATA = ("source", "log")
 _CHECKED = (*_DATA, "schema")
-_TRAINED = (*_CHECKED, "model", "base")
+_TRAINED = (*_CHECKED, "model", "base", "carried")
 _JUDGED = (*_TRAINED, "thresholds", "limits")
 
 # What a node's result depends on, directly or through its inputs: parts of `PipelineConfig.parts`.
@@ -148,7 +148,12 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
         days=daily.window.days,
         limits=_json(daily.data),
     )
-    settings = {"config": config.model, "warm": list(daily.warm)}
+    settings = {
+        "config": config.model,
+        "warm": list(daily.warm),
+        "catalogue": daily.catalogue,
+        "quotas": daily.quotas,
+    }
     trainer = _trainer("tfx_pipeline.trainer.run_fn", data, settings, base_model=base)
     baseline = _trainer("tfx_pipeline.trainer.run_baseline_fn", data, {}).with_id("BaselineTrainer")
     for each in (trainer, baseline):
@@ -218,6 +223,7 @@ def _blessing_components(
         examples=data.examples,
         schema=data.schema,
         latency_seconds=config.thresholds.latency_seconds,
+        quotas=config.daily.quotas if config.daily else "",
     )
     pusher = tfx.components.Pusher(
         model=model,

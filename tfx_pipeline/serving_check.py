@@ -5,6 +5,7 @@ items that the first sessions displayed, so it is a request of this very log wit
 """
 
 import pathlib
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from hrlrec_tf import export, features
+from hrlrec_tf import export, features, quotas
 from hrlrec_tf.errors import ModelError
 from hrlrec_tf.features import FeatureSpec, Kind
 from serving.loaded import ServedVersion
@@ -72,9 +73,15 @@ def check(model_dir: str, trained: Offline, session_files: str, spec: FeatureSpe
     )
 
 
-def offline(model_folder: str) -> Offline:
-    """What a trained network answers by itself, before it is exported: signature, inputs -> outputs."""
-    make, _ = export.serving_module(model_folder)
+def offline(model_folder: str, bounds: str) -> Offline:
+    """What a trained network answers by itself, before it is exported: signature, inputs -> outputs.
+
+    Args:
+      model_folder: of the network.
+      bounds: quotas that its lists must keep, as YAML; "" for none.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        make, _ = export.serving_module(model_folder, quotas=quotas.write_text(bounds, scratch))
     module = make()
 
     def answer(signature: str, inputs: Arrays) -> Arrays:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfx import v1 as tfx
 from tfx.utils import io_utils
 
-from hrlrec_tf import export, models, runtime
+from hrlrec_tf import export, models, quotas, runtime
 from hrlrec_tf.config import Config
 from hrlrec_tf.settings import Sections
 from tfx_pipeline import blessed
@@ -24,7 +24,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     Args:
       fn_args: TFX's; `custom_config["config"]` is a `Config` as JSON, the export goes to `serving_model_dir`, the model
         folder (see `hrlrec_tf.training`) to `model_run_dir`. With a `base_model` (of `blessed.LastBlessed`) training
-        goes on from it, with the settings of `custom_config["warm"]` changed.
+        goes on from it, with the settings of `custom_config["warm"]` changed. What the export carries: see `carried`.
     """
     config = Config.from_json(fn_args.custom_config["config"])
     base = os.path.dirname(fn_args.base_model) if fn_args.base_model else None
@@ -49,9 +49,27 @@ def _train(model_name: str, config: Sections, fn_args: tfx.components.FnArgs, **
         io_utils.copy_dir(fn_args.transform_graph_path, transform)
         files = (_files(fn_args.train_files), _files(fn_args.eval_files))
         models.train(model_name, config, schema, transform, *files, model, progress=sys.stderr.isatty(), **more)
-        export.export_saved_model(model, saved_model)
+        export.export_saved_model(model, saved_model, **carried(fn_args, scratch))
         io_utils.copy_dir(model, fn_args.model_run_dir)
         io_utils.copy_dir(saved_model, fn_args.serving_model_dir)
+
+
+def carried(fn_args: tfx.components.FnArgs, scratch: str) -> dict[str, str | None]:
+    """What the export carries along, as `export.export_saved_model` takes it.
+
+    Args:
+      fn_args: TFX's; `custom_config["catalogue"]` asks for the items of the run's own sessions,
+        `custom_config["quotas"]` are quotas as YAML.
+      scratch: a local folder for what that needs.
+    """
+    bounds = quotas.write_text(fn_args.custom_config.get("quotas", ""), scratch)
+    if not fn_args.custom_config.get("catalogue"):
+        return {"catalogue": None, "quotas": bounds}
+    sessions = os.path.dirname(os.path.dirname(fn_args.train_files[0]))  # the folder of all splits
+    if "://" in sessions:
+        io_utils.copy_dir(sessions, os.path.join(scratch, "sessions"))
+        sessions = os.path.join(scratch, "sessions")
+    return {"catalogue": sessions, "quotas": bounds}
 
 
 def _files(patterns: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hrlrec_tf.data import days
+from hrlrec_tf.data.days import Rejected
 from hrlrec_tf.errors import LogError
 
 
@@ -19,7 +20,7 @@ class BucketResult:
 
     Attributes:
       accepted: rows.
-      rejected: rows by reason.
+      rejected: rows by day and reason.
       requests, rows: lists and rows per split; a list across a cut counts in both splits.
       channels: rows per (split, channel).
       users, lists, cut_lists: counts.
@@ -31,7 +32,7 @@ class BucketResult:
     """
 
     accepted: int = 0
-    rejected: Counter[str] = dataclasses.field(default_factory=Counter)
+    rejected: Rejected = dataclasses.field(default_factory=Counter)
     requests: Counter[str] = dataclasses.field(default_factory=Counter)
     rows: Counter[str] = dataclasses.field(default_factory=Counter)
     channels: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)

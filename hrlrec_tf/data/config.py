@@ -38,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
 }
 REQUIRED = ("user_id", "timestamp", "item_id", "channel", "clicks")
 LIST_COLUMNS = ("request_id", "position")
+MODEL_VERSION = "model_version"  # who built the list; `prepare` reads it not, the alarm does
 VOCABULARIES = ("user_id", "item_id", "channel", "tags")  # and every optional column of text
 TYPES = {"string": Kind.STRING, "int": Kind.STRING, "float": Kind.FLOAT}
 
@@ -105,10 +106,10 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         for name in self.columns:
-            if name not in KINDS and not features.optional_columns([name]):
+            if name not in (*KINDS, MODEL_VERSION) and not features.optional_columns([name]):
                 raise ConfigError(
-                    f"columns.{name} is no standard column; known: {', '.join(KINDS)}, and optional columns that start "
-                    "with user_, context_ or item_"
+                    f"columns.{name} is no standard column; known: {', '.join(KINDS)}, {MODEL_VERSION}, and optional "
+                    "columns that start with user_, context_ or item_"
                 )
         if self.dates and DATE not in self.files:
             raise ConfigError(f"dates need {DATE} in `files`, for instance files: day={DATE}/*: got {self.files!r}")

@@ -1,7 +1,8 @@
 """What a log holds day by day: rows, clicks, dwell time, channels and hours, for the gates of a daily run."""
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ KEYS = ["date", "hour", "channel"]
 SUMS = ["rows", "clicked", "dwell_seconds"]
 HOURS = 24
 
+# Rejected rows by day (ISO date, "" where no time is known) and reason.
+Rejected = Counter[tuple[str, str]]
+
 
 def local(timestamps: npt.NDArray[np.int64], day: Day) -> pd.DatetimeIndex:
     """Timestamps (ms UTC) on a clock of the day's time zone that shows 00:00 where a day begins."""
@@ -26,6 +30,33 @@ def local(timestamps: npt.NDArray[np.int64], day: Day) -> pd.DatetimeIndex:
 def dates(timestamps: npt.NDArray[np.int64], day: Day) -> npt.NDArray[np.int64]:
     """The day of each timestamp (ms UTC), as a number that grows by one a day."""
     return local(timestamps, day).to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def rejected(reasons: Sequence[str], timestamps: npt.NDArray[np.int64], day: Day) -> Rejected:
+    """Counts rejected rows.
+
+    Args:
+      reasons: of each row. timestamps: of each row, ms UTC; 0 where none is known.
+      day: where a day begins.
+    """
+    dated = np.datetime_as_string(dates(timestamps, day).astype("datetime64[D]"))
+    return Counter(zip(np.where(timestamps > 0, dated, "").tolist(), reasons, strict=True))
+
+
+def by_reason(rows: Rejected) -> Counter[str]:
+    """Rejected rows of all days, by reason."""
+    counts: Counter[str] = Counter()
+    for (_, reason), count in rows.items():
+        counts[reason] += count
+    return counts
+
+
+def by_day(rows: Rejected) -> dict[str, dict[str, int]]:
+    """Rejected rows by reason, of each day."""
+    counts: dict[str, dict[str, int]] = {}
+    for (date, reason), count in sorted(rows.items()):
+        counts.setdefault(date, {})[reason] = count
+    return counts
 
 
 def profile(table: pa.Table, day: Day) -> pd.DataFrame:

@@ -13,9 +13,10 @@ import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from hrlrec_tf.data import buckets, columns, formats, item_counts, k_anonymity, reading, timecut
+from hrlrec_tf.data import buckets, columns, days, formats, item_counts, k_anonymity, reading, timecut
 from hrlrec_tf.data.buckets import Batches, Partitioned, PartitionWriter
 from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.days import Rejected
 from hrlrec_tf.data.item_counts import ItemCounts
 from hrlrec_tf.data.reading import Unit
 from hrlrec_tf.data.rejected import RejectedWriter
@@ -48,7 +49,7 @@ class UnitResult:
 
     Attributes:
       read: rows, broken ones included.
-      rejected: rows by reason.
+      rejected: rows by day and reason.
       passed: where the rows that passed lie; None if there are none.
       times: of the rows that passed.
       items: what was counted of items, if the log's configuration asks for it.
@@ -58,7 +59,7 @@ class UnitResult:
     """
 
     read: int = 0
-    rejected: Counter[str] = dataclasses.field(default_factory=Counter)
+    rejected: Rejected = dataclasses.field(default_factory=Counter)
     passed: Partitioned | None = None
     times: Histogram | None = None
     items: ItemCounts | None = None
@@ -86,7 +87,7 @@ def total(results: Iterable[UnitResult]) -> tuple[UnitResult, list[Partitioned],
       LogError: a unit could not be read.
     """
     read, dropped, files, holders = 0, 0, list[Partitioned](), list[Partitioned]()
-    rejected: Counter[str] = Counter()
+    rejected: Rejected = Counter()
     times, items = timecut.total([]), None
     for unit in results:
         if unit.fault is not None:
@@ -132,7 +133,7 @@ class ReadUnit(beam.DoFn):
 
     def _read(self, unit: Unit, name: str) -> tuple[UnitResult, Partitioned]:
         job, read, dropped, times, items = self._job, 0, 0, list[Histogram](), list[ItemCounts]()
-        reasons: Counter[str] = Counter()
+        counts: Rejected = Counter()
         rejected = RejectedWriter(FileSystems.join(job.out, "rejected", f"rows-{name}.jsonl.gz"))
         rows = PartitionWriter(FileSystems.join(job.work, "units", f"{name}.rows"), "user_id", job.bits)
         pairs = PartitionWriter(FileSystems.join(job.work, "units", f"{name}.pairs"), "request_id", job.bits)
@@ -143,7 +144,8 @@ class ReadUnit(beam.DoFn):
                 checked = self._validator(batch)
                 read += len(batch.rows) + len(batch.broken)
                 dropped += checked.tags_dropped
-                reasons.update(row.reason for row in checked.rejected)
+                reasons = [row.reason for row in checked.rejected]
+                counts += days.rejected(reasons, checked.rejected_times, job.dataset.day)
                 rejected.write({"file": unit.name, **dataclasses.asdict(row)} for row in checked.rejected)
                 times.append(timecut.histogram(columns.flat(checked.rows["timestamp"]).to_numpy()))
                 items += self._count_items(checked.rows)
@@ -155,7 +157,7 @@ class ReadUnit(beam.DoFn):
                     pairs.write(_distinct_pairs(checked.rows))
         counted = item_counts.total(items) if items else None
         held = holders.written if rule is not None else None
-        result = UnitResult(read, reasons, rows.written, timecut.total(times), counted, held, dropped)
+        result = UnitResult(read, counts, rows.written, timecut.total(times), counted, held, dropped)
         return result, pairs.written
 
     def _count_items(self, rows: pa.Table) -> list[ItemCounts]:

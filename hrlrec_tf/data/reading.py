@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from hrlrec_tf import features
 from hrlrec_tf.data import columns, config, formats
-from hrlrec_tf.data.config import KINDS, LIST_COLUMNS, REQUIRED, DatasetConfig
+from hrlrec_tf.data.config import KINDS, LIST_COLUMNS, MODEL_VERSION, REQUIRED, DatasetConfig
 from hrlrec_tf.data.files import COMPRESSIONS, LogFile
 from hrlrec_tf.data.rules import Join
 from hrlrec_tf.data.validation import Layout
@@ -215,7 +215,8 @@ def _check_columns(
             raise LogError(
                 f"{file.path}: column {column.source} holds {kind}, not single values; map another to {name}"
             )
-    needed = [*REQUIRED, *(() if dataset.list_rule else LIST_COLUMNS), *dataset.columns]
+    mapped = [name for name in dataset.columns if name != MODEL_VERSION]
+    needed = [*REQUIRED, *(() if dataset.list_rule else LIST_COLUMNS), *mapped]
     for name in dict.fromkeys(needed):
         source = dataset.source(name)
         if source is None or source in present:

@@ -9,19 +9,18 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 
-from hrlrec_tf.data import buckets, columns, days, item_counts, k_anonymity, lists, tfrecord
+from hrlrec_tf.data import buckets, columns, days, item_counts, k_anonymity, lists, mending, tfrecord
 from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.buckets import Partitioned
-from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.config import LIST_COLUMNS, DatasetConfig
 from hrlrec_tf.data.examples import SPLITS, SessionEncoder
 from hrlrec_tf.data.item_counts import ItemCounts
 from hrlrec_tf.data.lists import Lists
+from hrlrec_tf.data.mending import BOT, DUPLICATE, REPEATED, Mask
 from hrlrec_tf.data.read_stage import load, load_all, save
 from hrlrec_tf.data.rejected import RejectedWriter
 from hrlrec_tf.data.rules import ListRule
@@ -29,9 +28,6 @@ from hrlrec_tf.data.timecut import Cuts
 from hrlrec_tf.features import FeatureSpec
 
 SHARED = "request_with_two_users"
-REPEATED = "duplicate_position"
-DUPLICATE = "duplicate_row"
-BOT = "too_many_rows_in_a_day"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,50 +176,35 @@ class MakeSessions(beam.DoFn):
             table = table.append_column(name, pa.array(values))
         return table
 
-    def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, Counter[str]]:
+    def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, days.Rejected]:
         """Drops rows that only other rows prove wrong; the first rule that a row breaks is its reason."""
-        reasons: dict[str, npt.NDArray[np.bool_]] = {}
-        kept = np.ones(len(table), bool)
-        for reason, find in ((DUPLICATE, self._duplicates), (BOT, self._bots), (SHARED, self._shared_requests)):
-            reasons[reason] = kept & find(table)
+        dataset, reasons, kept = self._plan.dataset, dict[str, Mask](), np.ones(len(table), bool)
+        rules = {DUPLICATE: mending.duplicates, BOT: mending.bots, SHARED: self._shared_requests}
+        for reason, find in rules.items():
+            reasons[reason] = kept & find(table, dataset)
             kept &= ~reasons[reason]
         reasons[REPEATED] = np.zeros(len(table), bool)
-        if {"request_id", "position"} <= set(table.column_names):
-            own = np.flatnonzero(kept)
-            requests = lists.encode(table["request_id"]).codes
-            reasons[REPEATED][own] = lists.repeated_positions(requests[own], table["position"].to_numpy()[own])
-        counts = +Counter({reason: int(where.sum()) for reason, where in reasons.items()})
+        if set(LIST_COLUMNS) <= set(table.column_names):
+            places = table.select(LIST_COLUMNS).filter(pa.array(kept))
+            reasons[REPEATED][kept] = mending.repeated_positions(places, dataset)
+        counts: days.Rejected = Counter()
+        times = columns.flat(table["timestamp"]).to_numpy()
+        for reason, where in reasons.items():
+            if where.any():
+                counts += days.rejected([reason] * int(where.sum()), times[where], dataset.day)
         if "request_id" in table.column_names or counts:
             out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
             with contextlib.closing(RejectedWriter(out)) as writer:
                 writer.write(self._rejections(table, reasons))
         return table.filter(pa.array(kept & ~reasons[REPEATED])) if counts else table, counts
 
-    def _duplicates(self, table: pa.Table) -> npt.NDArray[np.bool_]:
-        """Rows that repeat an earlier row's user, time and item (and request), if the dataset asks for it."""
-        if not self._plan.dataset.deduplicate:
-            return np.zeros(len(table), bool)
-        keys = [name for name in ("user_id", "timestamp", "item_id", "request_id") if name in table.column_names]
-        return table.select(keys).to_pandas().duplicated().to_numpy()
-
-    def _bots(self, table: pa.Table) -> npt.NDArray[np.bool_]:
-        """Rows of users on days on which they have more rows than a person has, if the dataset says how many."""
-        bots = self._plan.dataset.bots
-        if bots is None:
-            return np.zeros(len(table), bool)
-        times = columns.flat(table["timestamp"]).to_numpy()
-        owners = pd.DataFrame(
-            {"user": lists.encode(table["user_id"]).codes, "day": days.dates(times, self._plan.dataset.day)}
-        )
-        return (owners.groupby(["user", "day"])["day"].transform("size") > bots.rows_per_day).to_numpy()
-
-    def _shared_requests(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+    def _shared_requests(self, table: pa.Table, _: DatasetConfig) -> Mask:
         """Rows of requests that two users share."""
         if "request_id" not in table.column_names:
             return np.zeros(len(table), bool)
         return columns.mask(pc.is_in(table["request_id"], value_set=self._shared))
 
-    def _rejections(self, table: pa.Table, reasons: dict[str, npt.NDArray[np.bool_]]) -> Iterable[dict[str, Any]]:
+    def _rejections(self, table: pa.Table, reasons: Mapping[str, Mask]) -> Iterable[dict[str, Any]]:
         for reason, where in reasons.items():
             for values in table.filter(pa.array(where)).to_pylist():
                 file, row = self._plan.names[values.pop("source_file")], values.pop("source_row")

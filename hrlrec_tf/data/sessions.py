@@ -231,7 +231,7 @@ def _check_read(dataset: DatasetConfig, found: UnitResult) -> None:
     if not read:
         raise LogError(f"{dataset.log}: the log holds no rows; check the path")
     if rejected.total() == read:
-        reason, count = rejected.most_common(1)[0]
+        reason, count = days.by_reason(rejected).most_common(1)[0]
         remedy = "map the columns in dataset.yaml"
         if reason == TIMESTAMP_IN_SECONDS:
             remedy = "state `timestamp_unit: s` in dataset.yaml"
@@ -250,7 +250,8 @@ def _summarise(dataset: DatasetConfig, found: UnitResult, made: BucketResult) ->
     return {
         "read": read,
         "accepted": accepted,
-        "rejected": dict(sorted(rejected.items())),
+        "rejected": dict(sorted(days.by_reason(rejected).items())),
+        "rejected_by_day": days.by_day(rejected),
         "requests": {split: made.requests[split] for split in SPLITS},
         "rows": {split: made.rows[split] for split in SPLITS},
         "lists": made.lists,

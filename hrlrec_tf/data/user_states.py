@@ -20,7 +20,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from hrlrec_tf import features
-from hrlrec_tf.data import lists, sessions
+from hrlrec_tf.data import lists, mending, sessions
 from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.config import KINDS, DatasetConfig
 from hrlrec_tf.data.examples import SessionEncoder
@@ -58,9 +58,10 @@ class UserStates:
         self._rows: dict[str, pa.Table] = {}
 
     def update(self, rows: pa.Table) -> Sequence[Rejection]:
-        """Adds rows of a log, in any order; a row of a request and position that is there already changes nothing.
+        """Adds rows of a log, in any order; a row of a request and position that is there already changes nothing, but
+        counts for `bots` unless `deduplicate` drops it first, as in the sessions.
 
-        What only a whole log tells is left to its owner: requests that two users share, `deduplicate` and `bots`.
+        What only a whole log tells is left to its owner: requests that two users share.
 
         Returns:
           The rows that break a rule, which are not added.
@@ -82,10 +83,13 @@ class UserStates:
     def all_at(self, users: Sequence[str], timestamps: Sequence[int]) -> list[State]:
         """The states of some users, each before its time; a user may be asked for several times."""
         tables = [self._rows[user] for user in dict.fromkeys(users) if user in self._rows]
-        known = [n for n, user in enumerate(users) if user in self._rows]
         states = [_state(user, time, (), {}) for user, time in zip(users, timestamps, strict=True)]
+        if not tables:
+            return states
+        table = mending.mended(lists.in_total_order(pa.concat_tables(tables).combine_chunks()), self._dataset)
+        with_rows = set(lists.encode(table["user_id"]).words.to_pylist())
+        known = [n for n, user in enumerate(users) if user in with_rows]
         if known:
-            table = _without_repetitions(lists.in_total_order(pa.concat_tables(tables).combine_chunks()))
             table, displayed = make_lists(table, self._dataset)
             delay_ms = round(self._dataset.feedback_delay_seconds * 1000)
             encoder = SessionEncoder(self._spec, table, displayed, _NO_CUTS, delay_ms)
@@ -154,14 +158,6 @@ def export(
         shutil.rmtree(partial, ignore_errors=True)
     rejected = prepared.read.rejected + made.rejected
     return {"users": made.users, "accepted": made.accepted, "rejected": rejected.total()}
-
-
-def _without_repetitions(table: pa.Table) -> pa.Table:
-    """Rows in total order without those that repeat a position of their request, as the sessions have them."""
-    if "request_id" not in table.column_names or "position" not in table.column_names:
-        return table
-    position = table["position"].to_numpy()
-    return table.filter(pa.array(~lists.repeated_positions(lists.encode(table["request_id"]).codes, position)))
 
 
 def _states(

@@ -65,10 +65,19 @@ class Rejection:
 
 @dataclasses.dataclass(frozen=True)
 class Validated:
-    """Rows of one batch: those that pass, in standard columns with `source_row`, and the others."""
+    """Rows of one batch.
+
+    Attributes:
+      rows: those that pass, in standard columns with `source_row`.
+      rejected: the others.
+      rejected_times: of each of those, ms UTC. Of one without a readable time it is that of the nearest row with one,
+        before it rather than behind it; 0 where the batch has none.
+      tags_dropped: of those that pass, beyond K.
+    """
 
     rows: pa.Table
     rejected: Sequence[Rejection]
+    rejected_times: npt.NDArray[np.int64]
     tags_dropped: int
 
 
@@ -119,7 +128,9 @@ class Validator:
         passed = pa.array(faults.codes == 0)
         rows = pa.table({name: array for name, array in arrays.items() if array is not None}).filter(passed)
         rejected = [self._broken(row) for row in batch.broken] + self._rejections(batch, faults)
-        return Validated(rows, rejected, int(dropped[faults.codes == 0].sum()))
+        places = [*np.searchsorted(batch.rows, [row.row for row in batch.broken]) - 1, *np.flatnonzero(faults.codes)]
+        times = _nearest(columns.flat(arrays["timestamp"]).to_numpy(), places)
+        return Validated(rows, rejected, times, int(dropped[faults.codes == 0].sum()))
 
     def _source(self, name: str, table: pa.Table, count: int) -> pa.Array:
         """The column that a standard column derives from; nulls where this file lacks it."""
@@ -241,6 +252,15 @@ class Validator:
     def _broken(self, row: BrokenRow) -> Rejection:
         """The text of a row that cannot be taken apart; withheld where columns are, for it may hold their values."""
         return Rejection(row.row, row.reason, {} if self._masked or self._withheld else {"text": row.text})
+
+
+def _nearest(times: npt.NDArray[np.int64], places: Sequence[int]) -> npt.NDArray[np.int64]:
+    """The times at some places; see `Validated.rejected_times`."""
+    readable = np.flatnonzero((times >= _MIN_TIMESTAMP) & (times < _MAX_TIMESTAMP))
+    if not len(readable):
+        return np.zeros(len(places), np.int64)
+    before = np.searchsorted(readable, places, side="right") - 1
+    return times[readable[np.maximum(before, 0)]]
 
 
 def _text(value: Any) -> str:

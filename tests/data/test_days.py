@@ -81,6 +81,31 @@ def test_duplicates_and_bots_are_rejected_and_counted(tmp_path):
     assert summary["accepted"] == 8 and summary["days"]["2024-03-31"]["rows"] == 1
 
 
+def test_rejected_rows_are_counted_day_by_day(tmp_path):
+    """By their own time; one that has none by that of the row before it."""
+    day = 24 * HOUR
+    lines = [
+        f"u,{NOON},,news,0",  # no item
+        *(f"u,{NOON + n},i{n},news,0" for n in range(3)),
+        "u,soon,a,news,0",
+        f"u,{NOON + day},a,news,-1",
+        f"v,{NOON + day + 1},b,news,0",
+        "too,few",
+        *[f"v,{NOON + day + 2},b,news,0"] * 2,
+    ]
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "log.csv").write_text("\n".join(["user_id,timestamp,item_id,channel,clicks", *lines]))
+    (tmp_path / "log" / "z.csv").write_text("user_id,timestamp,item_id,channel,clicks\nu,never,a,news,0\n")
+    dataset = DatasetConfig(log=str(tmp_path / "log"), list_rule=ListRule(), deduplicate=True)
+    summary = prepare(dataset, str(tmp_path / "out"), show_progress=False)
+    assert summary["rejected_by_day"] == {
+        "": {"not_a_number_timestamp": 1},
+        "2024-03-30": {"missing_item_id": 1, "not_a_number_timestamp": 1},
+        "2024-03-31": {"duplicate_row": 1, "malformed_row": 1, "negative_clicks": 1},
+    }
+    assert summary["rejected"]["not_a_number_timestamp"] == 2
+
+
 def test_rows_from_until_on_are_in_no_split(tmp_path):
     rows = [row(f"u{n % 3}", NOON + n * HOUR, item=str(n)) for n in range(12)]
     split = Split(validation_from=NOON + 4 * HOUR, eval_from=NOON + 6 * HOUR, until=NOON + 9 * HOUR)

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import tensorflow as tf
 
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.logs import write_log
@@ -84,13 +85,17 @@ def test_every_component_killed_once_ends_in_the_same_state(feed):
 
 def test_a_second_day_goes_on_from_the_first(feed):
     work = feed / "days"
-    subprocess.run(command(feed, work, "2024-01-03", "--first"), check=True, capture_output=True)
-    subprocess.run(command(feed, work, "2024-01-04"), check=True, capture_output=True)
+    (feed / "quotas.yaml").write_text("news: {at_most: 3}\n")
+    carried = ("--catalogue", "--quotas", feed / "quotas.yaml")
+    subprocess.run(command(feed, work, "2024-01-03", "--first", *carried), check=True, capture_output=True)
+    subprocess.run(command(feed, work, "2024-01-04", *carried), check=True, capture_output=True)
     first, second = blessed.versions(str(work / "blessed"))
     card = blessed.card(str(work / "blessed"), second)
     assert card["lineage"]["base_version"] == first
     assert set(card["gates"]["quality"]["figures"]["auc"][""]) == {"prediction", "prediction_base", "prediction_lr"}
     assert set(card["gates"]["stability"]["figures"]) == {"old", "new"}
+    assert card["gates"]["stability"]["figures"]["new"]["channel_shares"].get("news", 0.0) <= 0.3
+    assert {"rank_ids", "recommend"} <= set(tf.saved_model.load(str(work / "serving" / str(second))).signatures)
     again = subprocess.run(
         command(feed, work, "2024-01-05", "--set", "network.state_dim=8"), capture_output=True, text=True
     )

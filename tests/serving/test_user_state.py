@@ -16,6 +16,7 @@ import logs  # noqa: E402
 
 from hrlrec_tf.data import prepare, requests, schema, user_states, user_states_verb  # noqa: E402
 from hrlrec_tf.data.config import DatasetConfig, ItemCountsRule  # noqa: E402
+from hrlrec_tf.data.rules import Bots  # noqa: E402
 from hrlrec_tf.errors import ConfigError  # noqa: E402
 from hrlrec_tf.features import HISTORY, PROFILE, FeatureSpec  # noqa: E402
 from hrlrec_tf.simulator import logs as simulated  # noqa: E402
@@ -27,6 +28,7 @@ from serving.server import EmbeddedServer  # noqa: E402
 from serving.user_state import UserState, UserStateFile  # noqa: E402
 
 SPLITS = ("train", "validation", "eval")
+BOT = "bot"
 
 
 def simulated_log(folder):
@@ -40,7 +42,17 @@ def hostile_log(folder):
     return DatasetConfig(log=str(folder), list_length=4, sequence_length=9, max_tags=2, feedback_delay_seconds=90)
 
 
-@pytest.fixture(scope="module", params=[simulated_log, hostile_log])
+def unclean_log(folder):
+    """Events that came twice, at another position of their list, and a bot, which is a person on the next day."""
+    rows = logs.random_rows(5, requests=120)
+    twice = [{**row, "position": row["position"] + 50, "clicks": 9} for row in rows[::3]]
+    bot = [{**rows[0], "user_id": BOT, "request_id": f"b{n}", "timestamp": logs.START + n * 1000} for n in range(300)]
+    late = [{**row, "request_id": f"l{n}", "timestamp": row["timestamp"] + 86_400_000} for n, row in enumerate(bot[:3])]
+    logs.write_parquet([*rows, *twice, *bot, *late], folder)
+    return DatasetConfig(log=str(folder), deduplicate=True, bots=Bots(200))
+
+
+@pytest.fixture(scope="module", params=[simulated_log, hostile_log, unclean_log])
 def log(request, tmp_path_factory):
     return request.param(tmp_path_factory.mktemp("log") / "log")
 
@@ -177,6 +189,17 @@ def test_item_counts_need_all_users(tmp_path):
     user_states.export(log, str(tmp_path / "states"), session["timestamp"][0], logs.IN_MEMORY, False)
     lines = map(json.loads, (tmp_path / "states").read_text().splitlines())
     check(spec, next(state for state in lines if state["user_id"] == session["user_id"][0]), session)
+
+
+def test_a_bot_has_the_rows_of_its_other_days(tmp_path):
+    log = unclean_log(tmp_path / "log")
+    prepare.prepare(log, str(tmp_path / "sessions"), logs.IN_MEMORY, show_progress=False)
+    states = user_states.UserStates(spec_of(tmp_path / "sessions"), log)
+    rows = rows_of(log)
+    states.update(rows.filter(pa.compute.less(rows["timestamp"], logs.START + 80_000_000)))
+    assert states.at(BOT, logs.START + 10**9)["history"] == []  # nothing but a bot's day
+    states.update(rows)
+    assert len(states.at(BOT, logs.START + 10**9)["history"]) == 3
 
 
 def test_nothing_known(prepared, log):

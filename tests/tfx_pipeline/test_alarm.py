@@ -1,12 +1,15 @@
 """The alarm, in the simulator: a model that loses clicks is withdrawn and the one before it serves again."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from hrlrec_tf.cli import main
-from hrlrec_tf.errors import ConfigError, DataError
+from hrlrec_tf.data.config import find
+from hrlrec_tf.errors import ConfigError, DataError, LogError
 from hrlrec_tf.simulator import logs
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import Feed
@@ -47,6 +50,10 @@ def workdir(tmp_path):
         for version in ("3", "5", "8"):
             (tmp_path / folder / version).mkdir(parents=True)
     return tmp_path
+
+
+def read(log, **settings):
+    return alarm.read_rows(dataclasses.replace(find(str(log), None), **settings))
 
 
 def versions(folder):
@@ -92,8 +99,8 @@ def test_false_alarms_are_rare_where_nothing_changed():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda log, work: alarm.compare(alarm.read_rows(log, "*"), "9", "5"), DataError, "no rows of version 9"),
-        (lambda log, work: alarm.read_rows(log, "day=7*"), DataError, "no file matches 'day=7"),
+        (lambda log, work: alarm.compare(read(log), "9", "5"), DataError, "no rows of version 9"),
+        (lambda log, work: read(log, files="day=7*"), LogError, r"no Parquet, CSV or JSONL file matches 'day=7\*'"),
         (lambda log, work: alarm.newest_two(log), ConfigError, "holds 0 versions, a comparison needs two"),
         (lambda log, work: alarm.roll_back([f"{work}/one"], "8"), ConfigError, "version 8 is the only one"),
     ],
@@ -107,5 +114,31 @@ def test_what_cannot_be_compared_is_told(call, error, message, days, tmp_path):
 def test_a_log_without_versions_is_told(days, tmp_path):
     table = pq.read_table(days / "day=0.parquet").drop(["model_version"])
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="a.parquet: cannot be read with the columns user_id, clicks, model_version"):
-        alarm.read_rows(str(tmp_path), "*.parquet")
+    with pytest.raises(DataError, match="no row has a model_version; write it into the log, or map it"):
+        read(tmp_path)
+
+
+def test_a_log_is_read_as_its_dataset_yaml_says(days, workdir, tmp_path, capsys):
+    """CSV in other columns, with broken rows, rows that came twice and a bot: the same figures as of the clean log."""
+    log = tmp_path / "log"
+    log.mkdir()
+    renamed = {"user_id": "uid", "timestamp": "at", "clicks": "stars", "model_version": "served_by"}
+    for path in days.glob("*.parquet"):
+        rows = pd.read_parquet(path).assign(tags="")
+        rows["clicks"] = np.where(rows["clicks"] > 0, 5, 1)
+        bot = pd.concat([rows.head(1)] * 2500).assign(user_id="bot", clicks=5)
+        bot["request_id"] = [f"bot-{path.stem}-{n}" for n in range(len(bot))]
+        again = rows[rows["clicks"] == 5].assign(position=lambda rows: rows["position"] + 50)
+        broken = rows.head(500).assign(item_id="", clicks=5)
+        changed = pd.concat([rows, bot, again, broken]).rename(columns=renamed)
+        changed.assign(at=changed["at"] // 1000).to_csv(log / f"{path.stem}.csv", index=False)
+    (log / "dataset.yaml").write_text(
+        "files: day=*.csv\ntimestamp_unit: s\ndeduplicate: true\nbots: {rows_per_day: 2000}\n"
+        "masking: {columns: [user_id], key_env: NO_KEY_IS_NEEDED}\n"
+        "columns: {user_id: uid, timestamp: at, clicks: {source: stars, at_least: 4}, model_version: served_by}\n"
+    )
+    assert main(["alarm", "--log", str(log), "--workdir", str(workdir)]) == 1
+    told = capsys.readouterr().err
+    assert main(["alarm", "--log", str(days), "--workdir", str(workdir)]) == 1
+    assert capsys.readouterr().err == told and "version 8 has a click rate of" in told
+    assert read(log, files="day=0.csv")["model_version"].unique().tolist() == ["5"]

@@ -55,6 +55,19 @@ def test_limits_come_from_a_file(log, tmp_path):
     assert config.daily.data.hours == 0.5 and config.daily.model.auc_change == -0.1 and config.thresholds.auc == 0.6
 
 
+def test_what_the_export_carries_reaches_the_components(log, tmp_path):
+    (tmp_path / "quotas.yaml").write_text("news: {at_most: 3}\n")
+    words = ["--train-days", "1", "--catalogue", "--quotas", str(tmp_path / "quotas.yaml")]
+    components = {each.id: each for each in create_pipeline(parse(log, tmp_path / "work", *words)).components}
+    settings = json.loads(components["Trainer"].spec.exec_properties["custom_config"])
+    assert settings["catalogue"] is True and settings["quotas"] == "news: {at_most: 3}\n"
+    assert components["ServingCheck"].spec.exec_properties["quotas"] == "news: {at_most: 3}\n"
+    assert "quotas" not in json.loads(components["BaselineTrainer"].spec.exec_properties["custom_config"])
+    (tmp_path / "quotas.yaml").write_text("news: {at_most: 11}\n")
+    with pytest.raises(ConfigError, match="news.at_most must be a whole number from 0 to the list's 10"):
+        parse(log, tmp_path / "work", *words)
+
+
 @pytest.mark.parametrize(
     ("words", "limits", "message"),
     [
@@ -62,8 +75,8 @@ def test_limits_come_from_a_file(log, tmp_path):
         (["--keep", "0"], None, "--keep must be at least 1"),
         (["--warm", "training.epoch=1"], None, "epoch"),
         ([], "data: {hour: 0.5}", "limits.yaml: .*data.hour"),
-        ([], "gates: {}", "limits.yaml: must have the sections data, model, thresholds"),
-        ([], "- 1", "limits.yaml: must have the sections"),
+        ([], "gates: {}", "limits.yaml: gates is unknown; known: data, model, thresholds"),
+        ([], "- 1", "limits.yaml: the file must be a mapping"),
         (["--train-days", "0"], None, "train_days must be at least 1"),
     ],
 )

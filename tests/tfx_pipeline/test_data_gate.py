@@ -32,17 +32,20 @@ class Feed:
     folder: object
     reader: SessionReader
 
-    def look(self, change=None, **settings):
-        """Faults and notes of the log with its newest day changed; without a day where `change` returns None."""
+    def look(self, change=None, old=None, **settings):
+        """Faults and notes of the log with its newest day changed, without a day where `change` returns None, and its
+        other days by `old`.
+        """
         log = self.folder / "changed"
         shutil.rmtree(log, ignore_errors=True)
         shutil.copytree(self.log, log)
-        newest = sorted(log.glob("*.parquet"))[-1]
-        if change is not None:
-            rows = change(pd.read_parquet(newest))
-            newest.unlink()
-            if rows is not None:
-                rows.to_parquet(newest, index=False)
+        *before, newest = sorted(log.glob("*.parquet"))
+        for path, change_day in [(newest, change), *((path, old) for path in before)]:
+            if change_day is not None:
+                rows = change_day(pd.read_parquet(path))
+                path.unlink()
+                if rows is not None:
+                    rows.to_parquet(path, index=False)
         dataset = WINDOW.dataset(DatasetConfig(log=str(log), **settings))
         out = self.folder / "sessions"
         summary = prepare(dataset, str(out), overwrite=True, show_progress=False)
@@ -88,6 +91,15 @@ def mojibake(rows):
     return rows.assign(tags=rows["tags"].map(broken), item_id=rows["item_id"] + "Ã©")
 
 
+def some_from_0(rows):
+    """5 % of a day's rows, which is little of four days."""
+    return rows.assign(position=rows["position"].where(np.arange(len(rows)) % 20 > 0, 0))
+
+
+def some_without_time(rows):
+    return rows.assign(timestamp=rows["timestamp"].where(np.arange(len(rows)) % 20 > 0))
+
+
 def tenfold(rows):
     copies = [rows.assign(request_id=rows["request_id"] + f"-{n}", timestamp=rows["timestamp"] + n) for n in range(10)]
     return pd.concat(copies)
@@ -106,10 +118,17 @@ def tenfold(rows):
         (tenfold, "a day before it"),
         (lambda rows: rows.assign(channel="radio"), "channel 'article' has no rows"),
         (lambda rows: rows.assign(position=rows["position"] - 1), "most of them for position_below_one"),
+        (some_from_0, "5.0% of the rows of 2024-01-04 were rejected, most of them for position_below_one"),
+        (some_without_time, "5.0% of the rows of 2024-01-04 were rejected, most of them for missing_timestamp"),
+        (
+            lambda rows: rows.assign(clicks=-1),
+            "100.0% of the rows of 2024-01-04 were rejected, most of them for negative",
+        ),
     ],
     ids=[
         *("missing day", "channel vanished", "clock shift", "milliseconds", "no clicks", "swapped columns"),
         *("unicode", "10x traffic", "all channels renamed", "positions from 0"),
+        *("some positions 0", "some times missing", "every row broken"),
     ],
 )
 def test_a_fault_is_named(feed, change, message):
@@ -136,6 +155,13 @@ def test_a_bots_rows_are_dropped_and_told(feed):
     assert feed.look(with_bot, bots=Bots(500)) == ([], ["2,000 rows were rejected as too_many_rows_in_a_day"])
 
 
+def test_rejected_rows_of_earlier_days_stop_no_good_day(feed):
+    days = sorted(feed.log.glob("*.parquet"))[:-1]
+    rows = sum(-(-len(pd.read_parquet(path)) // 20) for path in days)
+    told = f"{rows:,} rows of days before 2024-01-04 were rejected, most of them for position_below_one"
+    assert feed.look(old=some_from_0) == ([], [told])
+
+
 def test_a_new_channel_is_told(feed):
     def with_radio(rows):
         return rows.assign(channel=np.where(np.arange(len(rows)) % 20 == 0, "radio", rows["channel"]))
@@ -154,3 +180,15 @@ def test_a_column_that_drifts_is_named():
     assert data_gate.drifts(declared, old, old, DataLimits()) == []
     (fault,) = data_gate.drifts(declared, old, new, DataLimits())
     assert fault.startswith("user_gender: ") and "0.5" in fault
+
+
+def test_a_column_that_the_training_days_lack_counts_as_drifted():
+    declared = schema_pb2.Schema()
+    declared.feature.add(name="context_mood", type=schema_pb2.BYTES)
+    train, newest = (
+        tfdv.generate_statistics_from_dataframe(pd.DataFrame({"context_mood": moods}))
+        for moods in ([""] * 60 + ["keen"] * 40, ["keen"] * 100)
+    )
+    (fault,) = data_gate.drifts(declared, train, newest, DataLimits())
+    assert fault.startswith("context_mood: ")
+    assert data_gate.drifts(declared, train, newest, DataLimits(drift=1.0)) == []

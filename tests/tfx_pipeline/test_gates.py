@@ -126,6 +126,7 @@ def serving_check(folder, model):
         schema=schema_artifact,
         infra_blessing=blessing,
         latency_seconds=60.0,
+        quotas="",
     )
     return blessing
 
@@ -133,7 +134,7 @@ def serving_check(folder, model):
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     """The network that every export here is made of."""
-    monkeypatch.setattr(checks, "offline", lambda folder: fakes.offline())
+    monkeypatch.setattr(checks, "offline", lambda folder, bounds: fakes.offline())
 
 
 def test_an_export_that_ranks_is_blessed(tmp_path):

@@ -1,5 +1,7 @@
 """The compiled Kubeflow pipeline: kfp loads it, and it is the local DAG."""
 
+import json
+
 import kfp.components
 import pipeline_fakes as fakes
 import pytest
@@ -10,6 +12,7 @@ from tfx.utils import import_utils
 
 from tfx_pipeline import kubeflow_runner, kubeflow_settings
 from tfx_pipeline.configs import IN_PROCESS, Daily
+from tfx_pipeline.data_faults import DataLimits
 from tfx_pipeline.pipeline import DIGEST, READS, create_pipeline
 from tfx_pipeline.window import Window
 
@@ -37,6 +40,62 @@ def test_a_daily_run_is_told_its_date(tmp_path):
         assert '"train_days": 3' in constant(tasks[task], "days").replace("\\", "")
     assert constant(tasks["LastBlessed"], "registry").strip('"') == "gs://bucket/root/blessed"
     assert not tasks["LastBlessed"].get("cachingOptions", {}).get("enableCache")
+
+
+LIMITS = (
+    "data: {hours: 0.5}\nmodel: {auc_change: -0.1, max_share_change: 0.75}\n"
+    "thresholds: {auc: 0.6, calibration: [0.8, 1.25], latency_seconds: 0.5}\n"
+)
+
+
+def compile_with_limits(folder, text, *more):
+    (folder / "limits.yaml").write_text(text, "utf-8")
+    arguments = ["--output", str(folder / "pipeline.yaml"), "--log", "gs://bucket/log", *more]
+    return kubeflow_runner.main([*arguments, "--limits", str(folder / "limits.yaml")])
+
+
+def test_the_gates_are_told_their_limits(tmp_path):
+    assert compile_with_limits(tmp_path, LIMITS, "--date", "2024-03-31") == 0
+    spec = yaml.safe_load((tmp_path / "pipeline.yaml").read_text("utf-8"))
+    tasks = spec["root"]["dag"]["tasks"]
+    data, quality, stability = (
+        json.loads(constant(tasks[gate], "limits")) for gate in ("DataGate", "QualityGate", "StabilityGate")
+    )
+    assert (data["hours"], data["rejected"]) == (0.5, DataLimits().rejected)
+    assert quality == stability and (quality["auc_change"], quality["max_share_change"]) == (-0.1, 0.75)
+    assert spec["root"]["inputDefinitions"]["parameters"]["latency_seconds"]["defaultValue"] == 0.5
+    assert '"lower_bound": 0.6' in constant(tasks["Evaluator"], "eval_config")
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("data: {hour: 0.5}", ["--date", "2024-03-31"], "limits.yaml: data.hour is unknown"),
+        ("model: {auc_change: low}", ["--date", "2024-03-31"], "limits.yaml: model.auc_change"),
+        ("data: {hours: 0.5}", [], "limits.yaml: `data` and `model` are limits of a daily run's gates"),
+        ("thresholds: {auc: 0.6}", ["--min-auc", "0.5"], "write --min-auc and --calibration under its `thresholds:`"),
+    ],
+)
+def test_limits_that_no_gate_has_are_refused(tmp_path, capsys, text, more, message):
+    assert compile_with_limits(tmp_path, text, *more) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "pipeline.yaml").exists()
+
+
+def test_a_run_that_stands_alone_takes_thresholds(tmp_path):
+    assert compile_with_limits(tmp_path, "thresholds: {latency_seconds: 0.25}") == 0
+    spec = yaml.safe_load((tmp_path / "pipeline.yaml").read_text("utf-8"))
+    assert spec["root"]["inputDefinitions"]["parameters"]["latency_seconds"]["defaultValue"] == 0.25
+
+
+def test_what_the_export_carries_is_compiled_in(tmp_path):
+    (tmp_path / "quotas.yaml").write_text("news: {at_most: 3}\n", "utf-8")
+    arguments = ["--output", str(tmp_path / "pipeline.yaml"), "--log", "gs://bucket/log", "--date", "2024-03-31"]
+    assert kubeflow_runner.main([*arguments, "--catalogue", "--quotas", str(tmp_path / "quotas.yaml")]) == 0
+    tasks = yaml.safe_load((tmp_path / "pipeline.yaml").read_text("utf-8"))["root"]["dag"]["tasks"]
+    settings = json.loads(constant(tasks["Trainer"], "custom_config"))
+    assert settings["catalogue"] is True and settings["quotas"] == "news: {at_most: 3}\n"
+    assert constant(tasks["ServingCheck"], "quotas") == "news: {at_most: 3}\n"
 
 
 @pytest.fixture(scope="module")

@@ -60,10 +60,11 @@ def workplace(tmp_path_factory):
         pathlib.Path(out).mkdir()
         schema.write(declared, pathlib.Path(out) / "schema.pbtxt")
 
-    def export_saved_model(model, out):
+    def export_saved_model(model, out, catalogue, quotas):
+        assert catalogue is quotas is None  # those are a daily run's
         fakes.save_model(pathlib.Path(out), schema.from_schema(schema.read(f"{model}/schema.pbtxt")))
 
-    def offline(model):
+    def offline(model, bounds):
         return fakes.offline(schema.from_schema(schema.read(f"{model}/schema.pbtxt")))
 
     with pytest.MonkeyPatch.context() as patch:

@@ -68,9 +68,11 @@ def test_an_edit_changes_the_digests_of_what_depends_on_it(change, rerun):
             {"data": DataLimits(hours=1.0)},
             GATES | JUDGEMENT - {"Evaluator", "ServingCheck"} | {"DataGate", "RecordBlessed"},
         ),
+        ({"catalogue": True}, MODEL | GATES | JUDGEMENT | {"RecordBlessed"}),
+        ({"quotas": "news: {at_least: 1}"}, MODEL | GATES | JUDGEMENT | {"RecordBlessed"}),
         ({"keep": 3}, GATES | JUDGEMENT - {"Evaluator", "ServingCheck"} | {"DataGate", "RecordBlessed"}),
     ],
-    ids=["a newer base", "limits", "retention"],
+    ids=["a newer base", "limits", "catalogue", "quotas", "retention"],
 )
 def test_an_edit_of_a_daily_run_changes_what_depends_on_it(change, rerun):
     before, after = (
