@@ -74,10 +74,13 @@ class Tally(NamedTuple):
 
     def total(self, names: tf.Tensor) -> list[tf.Tensor]:
         """Impressions and clicks summed over `names` [B, ..., A], "" for none: [B, ...] float32 each."""
-        entries = tf.reshape(self.names, [*tf.unstack(tf.shape(self.names)), *[1] * (names.shape.rank - 1)])
-        matches = tf.cast(entries == tf.expand_dims(names, 1), tf.float32)
-        times = tf.reduce_sum(matches, axis=-1)  # [B, E, ...]: how many of `names` each entry is
-        return tf.unstack(tf.einsum("be...,bec->b...c", times, self.counts), axis=-1)
+        size = [*tf.unstack(tf.shape(self.names)), *[1] * (names.shape.rank - 2)]
+        entries = tf.reshape(self.names, size)
+        # One name after the other: all at once take [B, E, ..., A].
+        matches = (entries == tf.expand_dims(each, 1) for each in tf.unstack(names, axis=-1))
+        times = tf.add_n([tf.cast(match, tf.float32) for match in matches])  # [B, E, ...]: how many each entry is
+        counts = tf.unstack(self.counts, axis=-1)
+        return [tf.reduce_sum(times * tf.reshape(each, size), axis=1) for each in counts]
 
 
 class Seen(NamedTuple):

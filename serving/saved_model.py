@@ -47,14 +47,10 @@ def opened(folder: pathlib.Path, graph: meta_graph_pb2.MetaGraphDef) -> Iterator
     session = tf.compat.v1.Session(graph=tf.Graph(), config=_ONE_THREAD)
     try:
         with session.graph.as_default():
-            saver = _import(graph)
-            if saver is not None:
-                saver.restore(session, str(folder / "variables" / "variables"))
             if _INIT_OP in graph.signature_def:
-                files = {
-                    asset.tensor_info.name: str(folder / "assets" / asset.filename) for asset in graph.asset_file_def
-                }
-                session.run(graph.signature_def[_INIT_OP].outputs[_INIT_OP].name, files)
+                _load(session, folder, graph)
+            else:  # not one of `tf.saved_model.save`, which is what `_load` knows
+                tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
         yield session
     except BaseException:
         session.close()
@@ -78,18 +74,22 @@ def functions(session: tf.compat.v1.Session, graph: meta_graph_pb2.MetaGraphDef)
     return by_name
 
 
-def _import(graph: meta_graph_pb2.MetaGraphDef) -> tf.compat.v1.train.Saver | None:
-    """Imports a graph into the default one; returns what restores its variables, None when it has none."""
+def _load(session: tf.compat.v1.Session, folder: pathlib.Path, graph: meta_graph_pb2.MetaGraphDef) -> None:
+    """Imports what `tf.saved_model.save` wrote into the session's graph, the default one, and fills it with values."""
     nodes, versions = graph.graph_def.node, graph.graph_def.versions
     bare = graph_pb2.GraphDef(node=nodes, versions=versions)
+    meta = meta_graph_pb2.MetaGraphDef(meta_info_def=graph.meta_info_def, graph_def=bare)
+    if graph.HasField("saver_def"):
+        meta.saver_def.CopyFrom(graph.saver_def)
     # Functions come later: the import goes through the bodies of all that it knows to infer shapes.
-    saver = tf.compat.v1.train.import_meta_graph(
-        meta_graph_pb2.MetaGraphDef(meta_info_def=graph.meta_info_def, graph_def=bare, saver_def=graph.saver_def)
-    )
+    saver = tf.compat.v1.train.import_meta_graph(meta)
     for function in _called(graph.graph_def):
         library = function_pb2.FunctionDefLibrary(function=[function])
         tf.graph_util.import_graph_def(graph_pb2.GraphDef(versions=versions, library=library), name="")
-    return saver
+    if saver is not None:
+        saver.restore(session, str(folder / "variables" / "variables"))
+    files = {asset.tensor_info.name: str(folder / "assets" / asset.filename) for asset in graph.asset_file_def}
+    session.run(graph.signature_def[_INIT_OP].outputs[_INIT_OP].name, files)
 
 
 def _called(graph: graph_pb2.GraphDef) -> list[function_pb2.FunctionDef]:
@@ -114,7 +114,7 @@ def _callees(nodes: Iterable[node_def_pb2.NodeDef]) -> Iterator[str]:
 
 
 def _content(graph: graph_pb2.GraphDef, definition: meta_graph_pb2.SignatureDef) -> bytes:
-    """What a signature computes: equal for two that differ in nothing but their names."""
+    """What a signature computes: equal for two that call functions of one body with the same inputs."""
     nodes: Mapping[str, node_def_pb2.NodeDef] = {node.name: node for node in graph.node}
     known = {function.signature.name: function for function in graph.library.function}
     inputs = {definition.inputs[name].name.split(":")[0]: name for name in definition.inputs}
@@ -125,9 +125,8 @@ def _content(graph: graph_pb2.GraphDef, definition: meta_graph_pb2.SignatureDef)
         node.CopyFrom(nodes[tensor])
         callee = known.get(node.attr["f"].func.name) if "f" in node.attr else None
         arguments = [inputs.get(argument, argument) for argument in node.input]
-        if callee is None:
-            parts += [name.encode(), tensor.encode(), index.encode(), *(argument.encode() for argument in arguments)]
-            continue
+        if callee is None or not set(inputs.values()) <= set(arguments):  # it may be fed elsewhere: it is its own
+            return definition.SerializeToString(deterministic=True)
         body = function_pb2.FunctionDef()
         body.CopyFrom(callee)
         body.signature.name = ""

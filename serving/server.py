@@ -187,9 +187,10 @@ class EmbeddedServer:
           ModelError: a model has no version that can be served.
           ConfigError: a label names a version that is not live, or a port cannot be opened.
         """
-        # What is there already stays: a collection after a swap then looks at little, and keeps no call waiting.
-        gc.collect()
-        gc.freeze()
+        if not gc.get_freeze_count():
+            # What is there before any model stays: a collection after a swap then looks at little and is short.
+            gc.collect()
+            gc.freeze()
         self._models.start()
         try:
             self._port = self._bound()

@@ -30,8 +30,10 @@ from serving.version_reports import VersionReports
 from serving.watch import Watch
 
 FIRST_LOOKS_SECONDS = 0.2
+_LET_GO_SECONDS = 1.0  # until nobody who used a version refers to it any more
 
 _LOG = logging.getLogger(__name__)
+_WORKING = threading.Lock()
 
 
 @dataclasses.dataclass(eq=False)
@@ -45,13 +47,14 @@ class _Slot:
 
 @contextlib.contextmanager
 def _yielding() -> Iterator[None]:
-    """Lets calls take Python's lock from the long work inside after a tenth of the usual wait."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(interval / 10)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
+    """Lets calls take Python's lock from the long work inside after a tenth of the usual wait; one work at a time."""
+    with _WORKING:
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(interval / 10)
+        try:
+            yield
+        finally:
+            sys.setswitchinterval(interval)
 
 
 class ModelVersions:
@@ -246,7 +249,7 @@ class ModelVersions:
                 version = self._loaded(number)
                 if version is not None:
                     yield version
-                    memory.give_back()
+                memory.give_back()
 
     def _loaded(self, number: int) -> ServedVersion | None:
         """A version, warmed up; None where it is refused."""
@@ -276,7 +279,9 @@ class ModelVersions:
 
     def _unload(self, version: ServedVersion) -> None:
         version.close()
-        memory.give_back()
         if version.number not in self._live:  # it may have been taken again meanwhile
             self._reports.state(version.number, ModelVersionStatus.END)
         _LOG.info("version %d of %s is unloaded", version.number, self.name)
+        later = threading.Timer(_LET_GO_SECONDS, memory.give_back)
+        later.daemon = True
+        later.start()

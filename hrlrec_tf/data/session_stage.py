@@ -16,7 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from hrlrec_tf.data import buckets, columns, days, item_counts, k_anonymity, lists, mending, tfrecord
 from hrlrec_tf.data.bucket_result import BucketResult
 from hrlrec_tf.data.buckets import Partitioned
-from hrlrec_tf.data.config import LIST_COLUMNS, DatasetConfig
+from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS, SessionEncoder
 from hrlrec_tf.data.item_counts import ItemCounts
 from hrlrec_tf.data.lists import Lists
@@ -179,14 +179,16 @@ class MakeSessions(beam.DoFn):
     def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, days.Rejected]:
         """Drops rows that only other rows prove wrong; the first rule that a row breaks is its reason."""
         dataset, reasons, kept = self._plan.dataset, dict[str, Mask](), np.ones(len(table), bool)
-        rules = {DUPLICATE: mending.duplicates, BOT: mending.bots, SHARED: self._shared_requests}
-        for reason, find in rules.items():
-            reasons[reason] = kept & find(table, dataset)
+        rules = {
+            DUPLICATE: mending.duplicates,
+            BOT: mending.bots,
+            SHARED: self._shared_requests,
+            REPEATED: mending.repeated_positions,
+        }
+        for reason, find in rules.items():  # a rule sees what the rules before it left
+            reasons[reason] = np.zeros(len(table), bool)
+            reasons[reason][kept] = find(table if kept.all() else table.filter(pa.array(kept)), dataset)
             kept &= ~reasons[reason]
-        reasons[REPEATED] = np.zeros(len(table), bool)
-        if set(LIST_COLUMNS) <= set(table.column_names):
-            places = table.select(LIST_COLUMNS).filter(pa.array(kept))
-            reasons[REPEATED][kept] = mending.repeated_positions(places, dataset)
         counts: days.Rejected = Counter()
         times = columns.flat(table["timestamp"]).to_numpy()
         for reason, where in reasons.items():
@@ -196,7 +198,7 @@ class MakeSessions(beam.DoFn):
             out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
             with contextlib.closing(RejectedWriter(out)) as writer:
                 writer.write(self._rejections(table, reasons))
-        return table.filter(pa.array(kept & ~reasons[REPEATED])) if counts else table, counts
+        return table.filter(pa.array(kept)) if counts else table, counts
 
     def _shared_requests(self, table: pa.Table, _: DatasetConfig) -> Mask:
         """Rows of requests that two users share."""

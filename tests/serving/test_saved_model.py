@@ -98,3 +98,26 @@ def test_a_model_that_is_not_for_serving(folder, tmp_path):
     (tmp_path / saved_model.FILE).write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="no graph with the tag 'serve'"):
         saved_model.read(tmp_path)
+
+
+def test_a_model_of_tensorflow_1(tmp_path):
+    """No functions, no initialisation; one output, fed at two places, is two functions."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None], "x")
+        y = (x + 1) * v1.get_variable("scale", initializer=3.0, use_resource=True)
+        session.run(v1.global_variables_initializer())
+        shown = {
+            name: v1.saved_model.build_signature_def(
+                {"x": v1.saved_model.build_tensor_info(fed)}, {"y": v1.saved_model.build_tensor_info(y)}
+            )
+            for name, fed in (("serving_default", x), ("later", y.op.inputs[0]))
+        }
+        builder = v1.saved_model.Builder(str(tmp_path / "1"))
+        builder.add_meta_graph_and_variables(session, ["serve"], shown)
+        builder.save()
+    graph = saved_model.read(tmp_path / "1")
+    with saved_model.opened(tmp_path / "1", graph) as session:
+        found = saved_model.functions(session, graph)
+        assert found["serving_default"](np.float32([1]))[0] == 6 and found["later"](np.float32([1]))[0] == 3
+        session.close()
