@@ -72,15 +72,10 @@ class Tally(NamedTuple):
         added = tf.stack([shown, tf.zeros_like(shown)], axis=-1)
         return Tally(tf.concat([self.names, names], axis=1), tf.concat([self.counts, added], axis=1))
 
-    def total(self, names: tf.Tensor) -> list[tf.Tensor]:
-        """Impressions and clicks summed over `names` [B, ..., A], "" for none: [B, ...] float32 each."""
-        size = [*tf.unstack(tf.shape(self.names)), *[1] * (names.shape.rank - 2)]
-        entries = tf.reshape(self.names, size)
-        # One name after the other: all at once take [B, E, ..., A].
-        matches = (entries == tf.expand_dims(each, 1) for each in tf.unstack(names, axis=-1))
-        times = tf.add_n([tf.cast(match, tf.float32) for match in matches])  # [B, E, ...]: how many each entry is
-        counts = tf.unstack(self.counts, axis=-1)
-        return [tf.reduce_sum(times * tf.reshape(each, size), axis=1) for each in counts]
+    def of_each(self, names: tf.Tensor) -> tf.Tensor:
+        """Impressions and clicks of each of `names` [B, A], "" for none: [B, A, 2] float32."""
+        matches = tf.cast(self.names[:, :, tf.newaxis] == names[:, tf.newaxis], tf.float32)  # [B, E, A]
+        return tf.reduce_sum(matches[..., tf.newaxis] * self.counts[:, :, tf.newaxis], axis=1)
 
 
 class Seen(NamedTuple):
@@ -105,9 +100,20 @@ class Seen(NamedTuple):
         return Seen(self.channels.add(tf.expand_dims(channel, 1)), self.tags.add(tags))
 
     def counts(self, channel: tf.Tensor, tags: tf.Tensor) -> Batch:
-        """The features in `features.COUNTS` of a row to be placed next, channel [B, ...] and tags [B, ..., K], strings.
+        """The features in `features.COUNTS` of a row to be placed next, channel [B] and tags [B, K], strings.
 
-        [B, ...] float32 each, never more than the sum of `_MANY` for each entry.
+        [B] float32 each, never more than the sum of `_MANY` for each entry.
         """
-        values = [*self.channels.total(tf.expand_dims(channel, -1)), *self.tags.total(tags)]
-        return dict(zip(features.COUNTS, values, strict=True))
+        return _by_name(self.channels.of_each(channel[:, tf.newaxis])[:, 0], tf.reduce_sum(self.tags.of_each(tags), 1))
+
+    def counts_of_each(self, channel: tf.Tensor, tags: tf.Tensor) -> Batch:
+        """`counts` of each of N rows that might be placed next, channel [B, N] and tags [B, N, K]: [B, N] each."""
+        # Tag by tag: all at once would be a tensor of [B, E, N * K].
+        each_tag = [self.tags.of_each(tag) for tag in tf.unstack(tags, axis=-1)]
+        return _by_name(self.channels.of_each(channel), tf.add_n(each_tag))
+
+
+def _by_name(of_channel: tf.Tensor, of_tags: tf.Tensor) -> Batch:
+    """`features.COUNTS` from impressions and clicks [..., 2] of a channel and over tags."""
+    values = [*tf.unstack(of_channel, axis=-1), *tf.unstack(of_tags, axis=-1)]
+    return dict(zip(features.COUNTS, values, strict=True))

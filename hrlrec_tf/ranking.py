@@ -99,7 +99,7 @@ class Ranker:
         channel_state = tf.expand_dims(self.state(network.channel_level, 0, encoded, prefix), 1)
         channel_action = network.channel_level.actor(channel_state)
         item_states, item_actions = self._item_level_of_each(0, encoded, prefix)
-        counts = read_counts(prefix.seen.counts(candidates.channel, candidates.tags))
+        counts = read_counts(prefix.seen.counts_of_each(candidates.channel, candidates.tags))
         probability = network.click_probability(
             network.click_scores(network.channel_level, channel_state, channel_action, encoded.items, counts),
             network.click_scores(network.item_level, item_states, item_actions, encoded.items, counts),

@@ -63,11 +63,13 @@ def functions(session: tf.compat.v1.Session, graph: meta_graph_pb2.MetaGraphDef)
     TensorFlow optimises a graph for each: seconds of work without Python's lock, which get what calls leave of the
     cores. Signatures that call the same function (`serving_default` does) share one.
     """
+    nodes = {node.name: node for node in graph.graph_def.node}
+    library = _library(graph.graph_def)
     found: dict[bytes, Function] = {}
     by_name = {}
     with concurrent.futures.ThreadPoolExecutor(1, initializer=_lower_priority) as background:
         for name, definition in signatures(graph).items():
-            what = _content(graph.graph_def, definition)
+            what = _content(definition, nodes, library)
             if what not in found:
                 found[what] = background.submit(_function, session, definition).result()
             by_name[name] = found[what]
@@ -94,7 +96,7 @@ def _load(session: tf.compat.v1.Session, folder: pathlib.Path, graph: meta_graph
 
 def _called(graph: graph_pb2.GraphDef) -> list[function_pb2.FunctionDef]:
     """The functions that the graph calls, directly or not; a SavedModel also keeps those that only training called."""
-    known = {function.signature.name: function for function in graph.library.function}
+    known = _library(graph)
     called: dict[str, function_pb2.FunctionDef] = {}
     waiting = list(_callees(graph.node))
     while waiting:
@@ -113,27 +115,31 @@ def _callees(nodes: Iterable[node_def_pb2.NodeDef]) -> Iterator[str]:
             yield from (function.name for function in value.list.func)
 
 
-def _content(graph: graph_pb2.GraphDef, definition: meta_graph_pb2.SignatureDef) -> bytes:
+def _library(graph: graph_pb2.GraphDef) -> dict[str, function_pb2.FunctionDef]:
+    return {function.signature.name: function for function in graph.library.function}
+
+
+def _content(
+    definition: meta_graph_pb2.SignatureDef,
+    nodes: Mapping[str, node_def_pb2.NodeDef],
+    library: Mapping[str, function_pb2.FunctionDef],
+) -> bytes:
     """What a signature computes: equal for two that call functions of one body with the same inputs."""
-    nodes: Mapping[str, node_def_pb2.NodeDef] = {node.name: node for node in graph.node}
-    known = {function.signature.name: function for function in graph.library.function}
-    inputs = {definition.inputs[name].name.split(":")[0]: name for name in definition.inputs}
-    parts: list[bytes] = []
-    for name in sorted(definition.outputs):
-        tensor, _, index = definition.outputs[name].name.partition(":")
-        node = node_def_pb2.NodeDef()
-        node.CopyFrom(nodes[tensor])
-        callee = known.get(node.attr["f"].func.name) if "f" in node.attr else None
-        arguments = [inputs.get(argument, argument) for argument in node.input]
-        if callee is None or not set(inputs.values()) <= set(arguments):  # it may be fed elsewhere: it is its own
-            return definition.SerializeToString(deterministic=True)
-        body = function_pb2.FunctionDef()
-        body.CopyFrom(callee)
-        body.signature.name = ""
-        body.ClearField("arg_attr")  # which numbers the arguments
-        parts += [name.encode(), index.encode(), *(argument.encode() for argument in arguments)]
-        parts.append(body.SerializeToString(deterministic=True))
-    return b"\0".join([*(name.encode() for name in sorted(definition.inputs)), *parts])
+    fed = {tensor.name.split(":")[0]: name for name, tensor in definition.inputs.items()}
+    fetched = {name: tensor.name.split(":") for name, tensor in definition.outputs.items()}
+    callers = {node for node, _ in fetched.values()}
+    caller = nodes[next(iter(callers))]
+    arguments = [fed.get(argument, argument) for argument in caller.input]
+    callee = library.get(caller.attr["f"].func.name) if "f" in caller.attr else None
+    if callee is None or len(callers) > 1 or not set(fed.values()) <= set(arguments):
+        return definition.SerializeToString(deterministic=True)  # not one call, or fed elsewhere: it is its own
+    body = function_pb2.FunctionDef()
+    body.CopyFrom(callee)
+    body.signature.name = ""
+    body.ClearField("arg_attr")  # which numbers the arguments
+    outputs = [f"{name}:{index}" for name, (_, index) in sorted(fetched.items())]
+    texts = [text.encode() for text in (*sorted(definition.inputs), *outputs, *arguments)]
+    return b"\0".join([*texts, body.SerializeToString(deterministic=True)])
 
 
 def _function(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Function:

@@ -1,5 +1,7 @@
 """Rows that only other rows of their user prove wrong: repeated ones, and those of bots."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -13,14 +15,28 @@ DUPLICATE = "duplicate_row"
 BOT = "too_many_rows_in_a_day"
 
 Mask = npt.NDArray[np.bool_]
+Rule = Callable[[pa.Table, DatasetConfig], Mask]
+
+
+def wrong(table: pa.Table, dataset: DatasetConfig, rules: Mapping[str, Rule]) -> dict[str, Mask]:
+    """Reason -> the rows that break its rule, each rule applied to what those before it left."""
+    reasons, kept = dict[str, Mask](), np.ones(len(table), bool)
+    for reason, find in rules.items():
+        reasons[reason] = np.zeros(len(table), bool)
+        reasons[reason][kept] = find(table if kept.all() else table.filter(pa.array(kept)), dataset)
+        kept &= ~reasons[reason]
+    return reasons
+
+
+def without(table: pa.Table, reasons: Mapping[str, Mask]) -> pa.Table:
+    """The rows that break no rule; see `wrong`."""
+    broken = np.logical_or.reduce(list(reasons.values()))
+    return table.filter(pa.array(~broken)) if broken.any() else table
 
 
 def mended(table: pa.Table, dataset: DatasetConfig) -> pa.Table:
     """Rows in total order without those that only their users' rows prove wrong, as the sessions have them."""
-    for find in (duplicates, bots, repeated_positions):
-        wrong = find(table, dataset)
-        table = table.filter(pa.array(~wrong)) if wrong.any() else table
-    return table
+    return without(table, wrong(table, dataset, {DUPLICATE: duplicates, BOT: bots, REPEATED: repeated_positions}))
 
 
 def duplicates(table: pa.Table, dataset: DatasetConfig) -> Mask:

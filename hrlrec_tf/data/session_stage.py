@@ -178,27 +178,23 @@ class MakeSessions(beam.DoFn):
 
     def _reject(self, table: pa.Table, bucket: int) -> tuple[pa.Table, days.Rejected]:
         """Drops rows that only other rows prove wrong; the first rule that a row breaks is its reason."""
-        dataset, reasons, kept = self._plan.dataset, dict[str, Mask](), np.ones(len(table), bool)
         rules = {
             DUPLICATE: mending.duplicates,
             BOT: mending.bots,
             SHARED: self._shared_requests,
             REPEATED: mending.repeated_positions,
         }
-        for reason, find in rules.items():  # a rule sees what the rules before it left
-            reasons[reason] = np.zeros(len(table), bool)
-            reasons[reason][kept] = find(table if kept.all() else table.filter(pa.array(kept)), dataset)
-            kept &= ~reasons[reason]
+        reasons = mending.wrong(table, self._plan.dataset, rules)
         counts: days.Rejected = Counter()
         times = columns.flat(table["timestamp"]).to_numpy()
         for reason, where in reasons.items():
             if where.any():
-                counts += days.rejected([reason] * int(where.sum()), times[where], dataset.day)
+                counts += days.rejected([reason] * int(where.sum()), times[where], self._plan.dataset.day)
         if "request_id" in table.column_names or counts:
             out = FileSystems.join(self._plan.out, "rejected", f"requests-{bucket:05d}.jsonl.gz")
             with contextlib.closing(RejectedWriter(out)) as writer:
                 writer.write(self._rejections(table, reasons))
-        return table.filter(pa.array(kept)) if counts else table, counts
+        return mending.without(table, reasons), counts
 
     def _shared_requests(self, table: pa.Table, _: DatasetConfig) -> Mask:
         """Rows of requests that two users share."""
