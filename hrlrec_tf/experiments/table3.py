@@ -15,7 +15,7 @@ import numpy as np
 from hrlrec_tf.errors import ConfigError, TrainingError
 from hrlrec_tf.evaluation import ab_test, significance
 from hrlrec_tf.evaluation.ab_test import Arm
-from hrlrec_tf.experiments import cells, trials
+from hrlrec_tf.experiments import cells, table4, trials
 from hrlrec_tf.experiments.cells import Cell, Run
 from hrlrec_tf.experiments.simulated import SimulatedFeed
 from hrlrec_tf.experiments.trials import TrialRun
@@ -29,12 +29,20 @@ _SHOWN = ("ctr", "acn", "awt")
 
 
 class Policy(NamedTuple):
-    """A row: its label, how it ranks, and the lifts that the paper prints (percent; AWT only as +1.98 to DDPG)."""
+    """A row.
+
+    Attributes:
+      label: as printed.
+      rule: how it ranks.
+      ctr, acn: lifts that the paper prints, in percent (AWT only as +1.98 to DDPG).
+      settings: `SECTION.FIELD=VALUE` by which a form of HRL-Rec differs from it.
+    """
 
     label: str
     rule: str = "rank"
     ctr: float = math.nan
     acn: float = math.nan
+    settings: tuple[str, ...] = ()
 
 
 # In the paper's order.
@@ -47,7 +55,14 @@ MODELS = {
     "ddpg-hierarchical": Policy("DDPG (hierarchical)", ctr=6.07, acn=10.43),
     OURS: Policy("HRL-Rec", ctr=6.34, acn=11.67),
 }
+# Not in the paper: what reinforcement learning adds to HRL-Rec where an item changes what the next ones earn.
+ABLATIONS = {
+    f"{OURS}-{name}": Policy(f"HRL-Rec {label}", settings=settings)
+    for name, (label, settings, _) in table4.ABLATIONS.items()
+    if name in ("gamma-0", "supervised")
+}
 REFERENCES = {"logging": Policy("logging policy"), "oracle": Policy("oracle, short-sighted")}
+POLICIES = {**MODELS, **ABLATIONS, **REFERENCES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +94,9 @@ class Experiment:
 
     def cells(self) -> list[Cell]:
         """What is trained."""
-        settings = {name: () if name == BASE else tuple(self.settings) for name in MODELS}
-        return [Cell(name, name, settings=settings[name]) for name in MODELS]
+        chosen = tuple(self.settings)
+        rows = [Cell(name, name, settings=() if name == BASE else chosen) for name in MODELS]
+        return rows + [Cell(name, OURS, settings=(*chosen, *row.settings)) for name, row in ABLATIONS.items()]
 
 
 def reproduce(experiment: Experiment, jobs: int, replicates: int = ab_test.REPLICATES) -> dict[str, Any]:
@@ -111,7 +127,7 @@ def reproduce(experiment: Experiment, jobs: int, replicates: int = ab_test.REPLI
         TrialRun(feed, TRIAL_DAYS, click_model, name, row.rule)
         for feed in feeds.values()
         for click_model in CLICK_MODELS
-        for name, row in {**MODELS, **REFERENCES}.items()
+        for name, row in POLICIES.items()
         if name in REFERENCES or (feed.config.seed, name) in finished
     ]
     failed |= trials.run_all(wanted, jobs)
@@ -144,7 +160,7 @@ def _rows(
     seeds = [experiment.feed(seed).config.seed for seed in experiment.seeds]
     by_policy = {
         name: [arms[click_model, name, seed] for seed in seeds if (click_model, name, seed) in arms]
-        for name in {**MODELS, **REFERENCES}
+        for name in POLICIES
     }
     for name in (BASE, OURS, "oracle"):
         if len(by_policy[name]) < len(seeds):
@@ -155,11 +171,12 @@ def _rows(
         for name, each in complete.items()
     }
     rows = [_row(name, click_model, complete, lifts[name], lifts[OURS]) for name in complete]
-    rivals = [row for row in rows if row["model"] in MODELS and row["model"] != OURS]
-    for metric in _SHOWN:
-        adjusted = significance.holm(np.array([row[f"{metric}_p"] for row in rivals]))
-        for row, p in zip(rivals, adjusted, strict=True):
-            row[f"{metric}_p"] = float(p)
+    for family in (MODELS, ABLATIONS):
+        rivals = [row for row in rows if row["model"] in family and row["model"] != OURS]
+        for metric in _SHOWN:
+            adjusted = significance.holm(np.array([row[f"{metric}_p"] for row in rivals]))
+            for row, p in zip(rivals, adjusted, strict=True):
+                row[f"{metric}_p"] = float(p)
     return rows
 
 
@@ -173,10 +190,11 @@ def _row(
     """Figures of one policy.
 
     Every metric of `ab_test.METRICS` as a mean over seeds; METRIC_lift, _low and _high over the base; METRIC_p,
-    one-sided, of HRL-Rec's lift being no larger, Holm over the table; METRIC_place between base (0) and oracle (1).
+    one-sided, of HRL-Rec's lift being no larger, Holm over the table's models or over HRL-Rec's own forms;
+    METRIC_place between base (0) and oracle (1).
     """
     mine = arms[name]
-    published = {**MODELS, **REFERENCES}[name]
+    published = POLICIES[name]
     row: dict[str, Any] = {
         "model": name,
         "label": published.label,
@@ -191,7 +209,7 @@ def _row(
         estimate = lifts[metric].estimate
         row |= {f"{metric}_lift": estimate.value, f"{metric}_low": estimate.low, f"{metric}_high": estimate.high}
         against = significance.p_value(ours[metric].replicates, lifts[metric].replicates)
-        row[f"{metric}_p"] = against if name in MODELS and name != OURS else math.nan
+        row[f"{metric}_p"] = math.nan if name == OURS or name in REFERENCES else against
         row[f"{metric}_place"] = ab_test.place(mine, arms[BASE], arms["oracle"], metric)
         row[f"{metric}_by_seed"] = [
             a.value(metric) / b.value(metric) - 1 for a, b in zip(mine, arms[BASE], strict=True)
@@ -242,7 +260,8 @@ def _offline(rows: Sequence[Mapping[str, Any]], runs: Sequence[Run], tried: Sequ
 
 def verdict(rows: Sequence[Mapping[str, Any]], click_model: str) -> list[str]:
     """What the figures of one click model say, in sentences."""
-    table = {row["model"]: row for row in rows if row["click_model"] == click_model and row["model"] in MODELS}
+    known = {row["model"]: row for row in rows if row["click_model"] == click_model}
+    table = {name: row for name, row in known.items() if name in MODELS}
     where = f"{click_model}{' (unseen in training)' if table[OURS]['unseen'] else ''}"
     said = []
     for metric in ("ctr", "acn"):
@@ -256,4 +275,9 @@ def verdict(rows: Sequence[Mapping[str, Any]], click_model: str) -> list[str]:
             said.append(f"{where}, {metric.upper()}: HRL-Rec is ahead of {', '.join(behind)} (p < {SIGNIFICANT:g}).")
         if open_ones:
             said.append(f"{where}, {metric.upper()}: HRL-Rec is not ahead of {', '.join(open_ones)} at that level.")
+        for row in (known[name] for name in ABLATIONS if name in known):
+            said.append(
+                f"{where}, {metric.upper()}: {row['label']} {100 * row[f'{metric}_lift']:+.1f} %, HRL-Rec itself "
+                f"{100 * table[OURS][f'{metric}_lift']:+.1f} % (p {row[f'{metric}_p']:.2g} of being no better)."
+            )
     return said

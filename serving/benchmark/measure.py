@@ -36,7 +36,7 @@ _CALLS, _QUICK_CALLS = 200, 5  # in a turn
 _SWAP_SECONDS, _QUICK_SWAP_SECONDS = 45.0, 20.0  # a busy machine loads slowly
 _AFTER_SWAP = 1.0  # seconds after a new version serves that still count as the swap's
 _NAMES = {"rank": "{}", "rank_ids": "{}_ids", "deepfm": "deepfm_{}"}  # of a call's figures
-_KEYS = {worker.ONE_CORE: "in_process", worker.ALL_CORES: "in_process_all_cores", "grpc": "grpc"}
+_KEYS = {worker.IN_PROCESS: "in_process", worker.SAVED_MODEL: "saved_model", "grpc": "grpc"}
 _CURVES = {
     "candidates": (50, 100, 200, 400, 800, 1600, 3200, 5000),
     "history": (0, 10, 20, 41),
@@ -81,9 +81,9 @@ def run(rounds: int, model_base: str | None = None, sessions: str | None = None,
       BenchmarkError: a contestant's process died. ModelError: there is no model. DataError: there are no sessions.
     """
     with contest(model_base, sessions, quick) as contestants:
-        known = contestants.ask(worker.ONE_CORE, "known")
+        known = contestants.ask(worker.IN_PROCESS, "known")
         bar = tqdm(desc="benchmark", total=rounds + 4, unit="part")
-        result = contestants.ask(worker.ONE_CORE, "sizes") | _latencies(contestants, known, rounds, quick, bar)
+        result = contestants.ask(worker.IN_PROCESS, "sizes") | _latencies(contestants, known, rounds, quick, bar)
         result |= _throughput(contestants, quick)
         bar.update()
         peak = result["throughput"]
@@ -157,12 +157,12 @@ def _latencies(contestants: Contest, known: Sequence[str], rounds: int, quick: b
     turns: dict[str, list[list[float]]] = {}
     cpu: dict[str, list[float]] = {}
     for call in known:  # nobody is timed while another still starts
-        for kind in (worker.ONE_CORE, worker.ALL_CORES):
+        for kind in (worker.IN_PROCESS, worker.SAVED_MODEL):
             contestants.ask(kind, "run", call=call, repeat=1)
         contestants.load(call).closed_loop(calls=1)
     for _ in range(rounds):
         for call in known:
-            for kind in (worker.ONE_CORE, worker.ALL_CORES):
+            for kind in (worker.IN_PROCESS, worker.SAVED_MODEL):
                 times = contestants.ask(kind, "run", call=call, repeat=calls)
                 turns.setdefault(f"{kind} {call}", []).append([each["wall"] for each in times])
                 cpu.setdefault(f"{kind} {call}", []).extend(each["cpu"] for each in times)
@@ -174,12 +174,10 @@ def _latencies(contestants: Contest, known: Sequence[str], rounds: int, quick: b
         found = percentiles([seconds for turn in turns[name] for seconds in turn])
         return found | ({"cpu_p50_ms": 1e3 * statistics.median(cpu[name])} if name in cpu else {})
 
-    result: dict[str, Any] = {"client": figures("client"), "grpc_overhead_ms": {}, "grpc_overhead_all_cores_ms": {}}
+    result: dict[str, Any] = {"client": figures("client"), "grpc_overhead_ms": {}}
     for call in known:
         result |= {_NAMES[call].format(key): figures(f"{kind} {call}") for kind, key in _KEYS.items()}
-        through = turns[f"grpc {call}"]
-        result["grpc_overhead_ms"][call] = _difference(through, turns[f"{worker.ONE_CORE} {call}"])
-        result["grpc_overhead_all_cores_ms"][call] = _difference(through, turns[f"{worker.ALL_CORES} {call}"])
+        result["grpc_overhead_ms"][call] = _difference(turns[f"grpc {call}"], turns[f"{worker.IN_PROCESS} {call}"])
     return result
 
 
@@ -207,6 +205,6 @@ def _curves(contestants: Contest, known: Sequence[str], quick: bool) -> dict[str
         curves[field] = [{field: value} for value in values]
         for point in curves[field]:
             for call in known:
-                times = contestants.ask(worker.ONE_CORE, "run", call=call, repeat=repeat, **{field: point[field]})
+                times = contestants.ask(worker.IN_PROCESS, "run", call=call, repeat=repeat, **{field: point[field]})
                 point[f"{call}_ms"] = 1e3 * statistics.median(each["wall"] for each in times)
     return curves

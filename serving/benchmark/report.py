@@ -11,12 +11,12 @@ from hrlrec_tf.experiments.drawing import Ink, Series
 _HEADS = [name.removesuffix("_ms").replace("p999", "p99.9") for name in PERCENTILES]
 _LATE = "late p99"  # of the load generator itself, in the latencies too
 _CALLS = {
-    "in_process": "in process, one core: rank",
-    "in_process_ids": "in process, one core: rank_ids",
-    "deepfm_in_process": "in process, one core: DeepFM's score",
-    "in_process_all_cores": "in process, all cores: rank",
-    "in_process_all_cores_ids": "in process, all cores: rank_ids",
-    "deepfm_in_process_all_cores": "in process, all cores: DeepFM's score",
+    "in_process": "in process: rank",
+    "in_process_ids": "in process: rank_ids",
+    "deepfm_in_process": "in process: DeepFM's score",
+    "saved_model": "tf.saved_model.load: rank",
+    "saved_model_ids": "tf.saved_model.load: rank_ids",
+    "deepfm_saved_model": "tf.saved_model.load: DeepFM's score",
     "grpc": "gRPC: rank",
     "grpc_ids": "gRPC: rank_ids",
     "deepfm_grpc": "gRPC: DeepFM's score",
@@ -38,9 +38,11 @@ def as_text(result: Mapping[str, Any]) -> str:
         if key in result
     ]
     lines += [*table(["milliseconds", *_HEADS, "CPU p50"], rows), ""]
-    for key, what in (("grpc_overhead_ms", "one core"), ("grpc_overhead_all_cores_ms", "all cores")):
-        found = ", ".join(f"{call} {value:.2f} ms" for call, value in result.get(key, {}).items())
-        lines += [f"median through gRPC minus median in process on {what}: {found}"] if found else []
+    found = ", ".join(f"{call} {value:.2f} ms" for call, value in result.get("grpc_overhead_ms", {}).items())
+    lines += [f"median through gRPC minus median in process: {found}"] if found else []
+    lines += [
+        "in process: on one core, opened as the server opens a model; tf.saved_model.load: the same, opened by that"
+    ]
     lines += ["", *_throughput(result)]
     if "swap" in result:
         lines += ["", *_swap(result["swap"])]

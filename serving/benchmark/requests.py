@@ -7,7 +7,7 @@ import numpy as np
 
 from hrlrec_tf.benchmark.workload import CHANNELS
 from hrlrec_tf.data import requests as session_requests
-from serving.benchmark.plan import Plan
+from serving.benchmark.plan import CALLS, Plan
 from serving.messages import Candidate, Counts, Profile, RankRequest, Row
 
 _NOW = 1_700_000_000_000
@@ -29,17 +29,21 @@ class Requests:
             drawn = session_requests.sample_requests(plan.sessions, count=plan.requests, per_channel=_MOST_PER_CHANNEL)
             self._drawn = [RankRequest.from_dict(request) for request in drawn]
 
-    def make(self, count: int, candidates: int | None = None, history: int | None = None) -> list[RankRequest]:
+    def make(
+        self, count: int, candidates: int | None = None, history: int | None = None, call: str = "rank"
+    ) -> list[RankRequest]:
         """The first `count` requests, always the same ones.
 
         Args:
           candidates, history: how many; by default the plan's. Sessions may hold fewer; their histories are filled up
             with empty rows in front, so that a batching server can join calls.
+          call: one of `CALLS`, which may want ids only.
         """
         candidates = self._plan.candidates if candidates is None else candidates
         history = self._plan.history if history is None else history
         make = self._cut if self._drawn else self._random
-        return [make(number, candidates, history) for number in range(count)]
+        made = [make(number, candidates, history) for number in range(count)]
+        return ids_only(made) if CALLS[call].ids_only else made
 
     def _cut(self, number: int, candidates: int, history: int) -> RankRequest:
         drawn = self._drawn[number % len(self._drawn)]

@@ -3,8 +3,8 @@
 `python -m serving.benchmark.worker KIND FOLDER`, see `hrlrec_tf.benchmark.processes`. Kinds:
 
 * `build`: makes the models;
-* `one-core`: signatures called in this process, TensorFlow with one thread;
-* `all-cores`: the same with TensorFlow's own choice of threads, as the server has it;
+* `in-process`: signatures called in this process on one core, opened as the server opens them;
+* `saved-model`: the same, opened by `tf.saved_model.load`;
 * `server`: embedded servers, one for each model, on TensorFlow's one set of threads;
 * `server-batched`: the same with batching;
 * `load`: the load generator.
@@ -13,65 +13,20 @@
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hrlrec_tf.benchmark.processes import answer
 from hrlrec_tf.benchmark.timing import Times, measure
 from hrlrec_tf.errors import ModelError
 from serving.benchmark.plan import CALLS, HRLREC, Plan, base_of, newest_version
-from serving.benchmark.requests import Requests, ids_only
-from serving.messages import RankRequest
+from serving.benchmark.requests import Requests
 
-BUILD, ONE_CORE, ALL_CORES, SERVER, SERVER_BATCHED, LOAD = (
-    *("build", "one-core", "all-cores"),
+BUILD, IN_PROCESS, SAVED_MODEL, SERVER, SERVER_BATCHED, LOAD = (
+    *("build", "in-process", "saved-model"),
     *("server", "server-batched", "load"),
 )
 BATCHING_FILE = pathlib.Path(__file__).parent.parent / "kit" / "batching.config"
-
-
-class InProcess:
-    """Calls of the models' signatures without a server."""
-
-    def __init__(self, folder: pathlib.Path, plan: Plan, one_core: bool) -> None:
-        import tensorflow as tf
-
-        if one_core:
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        self._requests, self._models = Requests(plan), {}
-        for model in {call.model for call in CALLS.values()}:
-            version = newest_version(base_of(folder, model))
-            if version is not None:
-                self._models[model] = tf.saved_model.load(str(version))
-
-    def known(self) -> list[str]:
-        """The calls that the models answer."""
-        return [
-            name
-            for name, call in CALLS.items()
-            if call.model in self._models and call.signature in self._models[call.model].signatures
-        ]
-
-    def sizes(self) -> dict[str, int]:
-        """`candidates` and `history` of the first request."""
-        (request,) = self._requests.make(1)
-        return {"candidates": len(request.candidates), "history": len(request.history)}
-
-    def run(
-        self, call: str, repeat: int, candidates: int | None = None, history: int | None = None, batch: int = 1
-    ) -> Times:
-        """Times of `repeat` calls, each of another batch of requests as far as there are."""
-        function = self._models[CALLS[call].model].signatures[CALLS[call].signature]
-        requests = self._requests.make(batch * min(repeat, 8), candidates, history)
-        batches = [_tensors(function, requests[n : n + batch], call) for n in range(0, len(requests), batch)]
-        turn = iter(range(repeat + 1))
-
-        def once() -> None:
-            for output in function(**batches[next(turn) % len(batches)]).values():
-                output.numpy()
-
-        return measure(once, repeat)
 
 
 class Servers:
@@ -133,7 +88,7 @@ class Load:
             inputs = self._load.signature_inputs(address, named.model, named.signature)
             if inputs is None:
                 raise ModelError(f"the model at {address} has no signature {named.signature!r}")
-            requests = _of_call(self._requests.make(self._plan.requests), call)
+            requests = self._requests.make(self._plan.requests, call=call)
             self._messages[call] = [
                 self._load.message([request], named.model, named.signature, inputs) for request in requests
             ]
@@ -154,32 +109,16 @@ def questions(kind: str, folder: str, quick: bool) -> Mapping[str, Callable[...,
         from serving.benchmark import models
 
         return {"build": lambda: models.build(place, plan)}
-    if kind in (ONE_CORE, ALL_CORES):
-        contestant = InProcess(place, plan, kind == ONE_CORE)
+    if kind in (IN_PROCESS, SAVED_MODEL):
+        from serving.benchmark import in_process
+
+        contestant = in_process.InProcess(place, plan, stock=kind == SAVED_MODEL)
         return {"known": contestant.known, "sizes": contestant.sizes, "run": contestant.run}
     if kind == LOAD:
         generator = Load(plan)
         return {"closed": generator.closed, "open": generator.open, "client": generator.client}
     servers = Servers(place, str(BATCHING_FILE) if kind == SERVER_BATCHED else None)
     return {"addresses": servers.addresses, "state": servers.state}
-
-
-def _of_call(requests: Sequence[RankRequest], call: str) -> Sequence[RankRequest]:
-    return ids_only(requests) if CALLS[call].ids_only else requests
-
-
-def _tensors(function: Any, requests: Sequence[RankRequest], call: str) -> dict[str, Any]:
-    import tensorflow as tf
-    from tensorflow.core.protobuf import meta_graph_pb2
-
-    from serving import tensors
-
-    inputs = {
-        name: meta_graph_pb2.TensorInfo(dtype=spec.dtype.as_datatype_enum, tensor_shape=spec.shape.as_proto())
-        for name, spec in function.structured_input_signature[1].items()
-    }
-    made = tensors.to_tensors(_of_call(requests, call), inputs)
-    return {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in made.items()}
 
 
 def _plain(samples: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ USERS = 400
 WORLD = WorldConfig(users=USERS, items=200, days=10, requests_per_day=50)
 # Clicks per list under each policy: dqn-gru is as good as hrl-rec.
 CLICKS = {"lr": 1.0, "dqn-lr": 0.8, "dqn-gru": 1.3, "double-dueling-dqn": 1.1, "ddpg": 1.0, "ddpg-hierarchical": 1.1}
-CLICKS |= {"hrl-rec": 1.3, "logging": 0.7, "oracle": 3.0}
+CLICKS |= {"hrl-rec": 1.3, "hrl-rec-gamma-0": 1.3, "hrl-rec-supervised": 1.2, "logging": 0.7, "oracle": 3.0}
 
 
 def trial_of(policy, seed):
@@ -54,7 +54,7 @@ def made(monkeypatch, tmp_path):
 
 def test_rows_say_what_the_trials_say(made):
     result = made()
-    assert len(result["rows"]) == 2 * (len(table3.MODELS) + 2)
+    assert len(result["rows"]) == 2 * len(table3.POLICIES)
     rows = {row["model"]: row for row in result["rows"] if not row["unseen"]}
     assert {row["click_model"] for row in result["rows"] if row["unseen"]} == {"cascade"}
     trial = [trial_of("hrl-rec", seed) for seed in range(3)]
@@ -82,6 +82,27 @@ def test_p_values_and_verdict_tell_what_is_decided(made):
     assert "cascade (unseen in training)" in said
 
 
+def test_hrl_rec_without_reinforcement_learning_stands_beside_it(made, tmp_path):
+    result = made()
+    rows = {row["model"]: row for row in result["rows"] if not row["unseen"]}
+    assert rows["hrl-rec-supervised"]["acn_p"] < 0.01 and rows["hrl-rec-gamma-0"]["acn_p"] > 0.05
+    assert any(
+        re.fullmatch(
+            r"examination, ACN: HRL-Rec without reinforcement learning \+.* %, HRL-Rec itself \+.* % \(p 0.00.*",
+            sentence,
+        )
+        for sentence in result["verdict"]
+    )
+    cells = {cell.name: cell for cell in Experiment(WORLD, tmp_path, range(1), ("training.epochs=3",)).cells()}
+    assert cells["hrl-rec-gamma-0"].settings == ("training.epochs=3", "losses.gamma=0.0")
+    assert {cells[name].model for name in table3.ABLATIONS} == {"hrl-rec"} and cells["lr"].settings == ()
+
+
+def test_without_ablations_the_rest_is_told(made):
+    result = made(lost={(name, 0) for name in table3.ABLATIONS})
+    assert {row["model"] for row in result["rows"]} == {*table3.MODELS, *table3.REFERENCES}
+
+
 def test_the_split_finds_no_difference_between_two_equal_arms(made):
     for row in made()["split"]:
         assert row["sample_ratio_p"] > 0.001
@@ -94,7 +115,7 @@ def test_the_split_finds_no_difference_between_two_equal_arms(made):
 def test_offline_figures_stand_beside_online_ones(made):
     offline = {row["model"]: row for row in made()["offline"] if not row["unseen"]}
     assert offline["hrl-rec"]["auc"] == pytest.approx(0.613)
-    assert set(offline) == set(table3.MODELS)
+    assert set(offline) == {*table3.MODELS, *table3.ABLATIONS}
 
 
 def test_a_policy_without_all_trials_is_left_out_and_said(made):
@@ -112,7 +133,7 @@ def test_without_base_or_ours_there_is_nothing_to_say(made, policy):
 def test_text_and_page_hold_every_row(made):
     result = made()
     text, page = table3_text.markdown(result), table3_page.render(result)
-    for policy in (*table3.MODELS.values(), *table3.REFERENCES.values()):
+    for policy in table3.POLICIES.values():
         assert text.count(policy.label) >= 2 and policy.label in page
     assert "unseen in training" in text and page.count("<svg") == 6
     assert "<script" not in page and not re.search(r"(src|href)=.?https?:", page)

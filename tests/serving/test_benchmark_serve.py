@@ -65,7 +65,7 @@ def test_the_verb_measures_everything(measured, tmp_path):
     result, _ = measured
     cli.write_json(tmp_path / "speed.json", result)
     written = json.loads((tmp_path / "speed.json").read_text())
-    for key in ("in_process", "in_process_all_cores", "grpc", "client"):
+    for key in ("in_process", "saved_model", "grpc", "client"):
         assert (
             0 < written[key]["p50_ms"] <= written[key]["p99_ms"] and written[key]["calls"] == 2 * measure._QUICK_CALLS
         )
@@ -93,7 +93,7 @@ def test_a_swap_under_load_is_seen_and_fails_nothing(measured, base):
 def test_every_page_says_whose_figures_these_are(measured):
     result, charts = measured
     assert report.as_text(result).startswith(measure.NOTE)
-    assert "in process, one core: rank" in report.as_text(result) and "errors: none" in report.as_text(result)
+    assert "in process: rank" in report.as_text(result) and "errors: none" in report.as_text(result)
     assert {file.name for file in charts.iterdir()} == {
         f"serve-by-{field}.svg" for field in ("candidates", "history", "batch", "rate")
     }
