@@ -64,20 +64,23 @@ class ServedVersion:
     warmup_seconds: float = 0.0
 
     @classmethod
-    def load(cls, folder: pathlib.Path, number: int | None = None) -> "ServedVersion":
+    def load(cls, folder: pathlib.Path, number: int | None = None, rest: float = 0.0) -> "ServedVersion":
         """Loads the SavedModel in `folder` and replays its warm-up requests; raises whatever goes wrong.
 
-        `number` is the version, by default the folder's name.
+        Args:
+          folder: of the SavedModel.
+          number: the version, by default the folder's name.
+          rest: see `saved_model.opened`.
         """
         graph = saved_model.read(folder)
         named = saved_model.signatures(graph)
         defs = get_model_metadata_pb2.SignatureDefMap(signature_def=named)
         specs = {name: signatures.input_specs(each) for name, each in named.items()}
-        with saved_model.opened(folder, graph) as session:
-            functions = saved_model.functions(session, graph)
+        with saved_model.opened(folder, graph, rest) as session, saved_model.background() as background:
+            functions = background.submit(saved_model.functions, session, graph).result()
             version = cls(int(folder.name) if number is None else number, specs, defs, session, functions)
             start = time.perf_counter()
-            requests = version._warm_up(folder / WARMUP_REQUESTS)
+            requests = background.submit(version._warm_up, folder / WARMUP_REQUESTS).result()
         return dataclasses.replace(
             version, warmup_requests=requests, warmup_seconds=time.perf_counter() - start if requests else 0.0
         )

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -42,13 +43,21 @@ def signatures(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, meta_graph_pb2.S
 
 
 @contextlib.contextmanager
-def opened(folder: pathlib.Path, graph: meta_graph_pb2.MetaGraphDef) -> Iterator[tf.compat.v1.Session]:
-    """A session with the graph, its variables and tables; closed when the context ends with an error."""
+def opened(
+    folder: pathlib.Path, graph: meta_graph_pb2.MetaGraphDef, rest: float = 0.0
+) -> Iterator[tf.compat.v1.Session]:
+    """A session with the graph, its variables and tables; closed when the context ends with an error.
+
+    Args:
+      folder: of the SavedModel.
+      graph: what `read` found there.
+      rest: how long to leave Python's lock to others after each part of the work, as a multiple of its time.
+    """
     session = tf.compat.v1.Session(graph=tf.Graph(), config=_ONE_THREAD)
     try:
         with session.graph.as_default():
             if _INIT_OP in graph.signature_def:
-                _load(session, folder, graph)
+                _load(session, folder, graph, rest)
             else:  # not one of `tf.saved_model.save`, which is what `_load` knows
                 tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
         yield session
@@ -57,26 +66,30 @@ def opened(folder: pathlib.Path, graph: meta_graph_pb2.MetaGraphDef) -> Iterator
         raise
 
 
+def background() -> concurrent.futures.ThreadPoolExecutor:
+    """A thread that gets what calls leave of the cores: for seconds of work without Python's lock."""
+    return concurrent.futures.ThreadPoolExecutor(1, initializer=_lower_priority)
+
+
 def functions(session: tf.compat.v1.Session, graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Function]:
     """Signature -> its outputs, in order of their names, of its inputs, in order of theirs.
 
-    TensorFlow optimises a graph for each: seconds of work without Python's lock, which get what calls leave of the
-    cores. Signatures that call the same function (`serving_default` does) share one.
+    TensorFlow optimises a graph for each, which takes seconds. Signatures that call the same function share one, as
+    `serving_default` does.
     """
     nodes = {node.name: node for node in graph.graph_def.node}
     library = _library(graph.graph_def)
     found: dict[bytes, Function] = {}
     by_name = {}
-    with concurrent.futures.ThreadPoolExecutor(1, initializer=_lower_priority) as background:
-        for name, definition in signatures(graph).items():
-            what = _content(definition, nodes, library)
-            if what not in found:
-                found[what] = background.submit(_function, session, definition).result()
-            by_name[name] = found[what]
+    for name, definition in signatures(graph).items():
+        what = _content(definition, nodes, library)
+        if what not in found:
+            found[what] = _function(session, definition)
+        by_name[name] = found[what]
     return by_name
 
 
-def _load(session: tf.compat.v1.Session, folder: pathlib.Path, graph: meta_graph_pb2.MetaGraphDef) -> None:
+def _load(session: tf.compat.v1.Session, folder: pathlib.Path, graph: meta_graph_pb2.MetaGraphDef, rest: float) -> None:
     """Imports what `tf.saved_model.save` wrote into the session's graph, the default one, and fills it with values."""
     nodes, versions = graph.graph_def.node, graph.graph_def.versions
     bare = graph_pb2.GraphDef(node=nodes, versions=versions)
@@ -86,8 +99,10 @@ def _load(session: tf.compat.v1.Session, folder: pathlib.Path, graph: meta_graph
     # Functions come later: the import goes through the bodies of all that it knows to infer shapes.
     saver = tf.compat.v1.train.import_meta_graph(meta)
     for function in _called(graph.graph_def):
+        begun = time.perf_counter()
         library = function_pb2.FunctionDefLibrary(function=[function])
         tf.graph_util.import_graph_def(graph_pb2.GraphDef(versions=versions, library=library), name="")
+        time.sleep(rest * (time.perf_counter() - begun))
     if saver is not None:
         saver.restore(session, str(folder / "variables" / "variables"))
     files = {asset.tensor_info.name: str(folder / "assets" / asset.filename) for asset in graph.asset_file_def}

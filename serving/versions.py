@@ -30,6 +30,7 @@ from serving.version_reports import VersionReports
 from serving.watch import Watch
 
 FIRST_LOOKS_SECONDS = 0.2
+_REST = 3.0  # see `saved_model.opened`; while other versions answer
 _LET_GO_SECONDS = 1.0  # until nobody who used a version refers to it any more
 
 _LOG = logging.getLogger(__name__)
@@ -256,7 +257,7 @@ class ModelVersions:
         self._reports.state(number, ModelVersionStatus.LOADING)
         try:
             with _yielding():
-                version = ServedVersion.load(self.base / str(number))
+                version = ServedVersion.load(self.base / str(number), rest=_REST if self._live else 0.0)
         except Exception as error:
             self._refused[number] = self._seen[number]
             self._reports.refused(number, " ".join(str(error).split()) or type(error).__name__)

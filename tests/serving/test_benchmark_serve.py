@@ -241,8 +241,8 @@ def test_deepfm_has_ten_fields():
 def test_one_core_in_a_process_of_its_own(tmp_path, base, prepared):
     shutil.copytree(base / "3", base_of(tmp_path, HRLREC) / "3")
     with contest.Contest(tmp_path, Plan(str(prepared), True, candidates=6, requests=2)) as contestants:
-        assert contestants.ask(worker.ONE_CORE, "known") == ["rank"]
-        times = contestants.ask(worker.ONE_CORE, "run", call="rank", repeat=3, batch=2)
+        assert contestants.ask(worker.IN_PROCESS, "known") == ["rank"]
+        times = contestants.ask(worker.IN_PROCESS, "run", call="rank", repeat=3, batch=2)
     assert len(times) == 3 and all(each["wall"] > 0 for each in times)
 
 
