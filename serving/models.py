@@ -98,7 +98,7 @@ class Models:
         """Takes over a new config, or changes nothing.
 
         Raises:
-          ModelError: a new model has no version that can be served.
+          ModelError: a new model has no version that can be served, or a changed policy names one that cannot.
           ConfigError: a label names a version that is not live.
         """
         with self._reloading:
@@ -115,6 +115,8 @@ class Models:
             for name, model in before.items():
                 if self._models.get(name) is not model:
                     model.retire_all()
+            for model in self._models.values():
+                model.report_live()
 
     def _enter(self, stack: contextlib.ExitStack, spec: model_pb2.ModelSpec) -> ServedVersion:
         meant = self._meant(spec)

@@ -41,6 +41,16 @@ class VersionReports:
             status.status.error_message = error
         self._statuses[number] = status
 
+    def ended(self, number: int) -> None:
+        """A version is unloaded; one that was taken again meanwhile stays what it has become."""
+        if self._statuses[number].state == ModelVersionStatus.UNLOADING:
+            self.state(number, ModelVersionStatus.END)
+
+    def live(self, numbers: Collection[int]) -> None:
+        """These versions answer."""
+        for number in numbers:
+            self._metrics.live.labels(self._name, str(number)).set(1)
+
     def loaded(self, version: ServedVersion) -> None:
         """A version is loaded and warmed up."""
         self._metrics.loads.labels(self._name, "loaded").inc()
@@ -59,7 +69,7 @@ class VersionReports:
             self._metrics.swaps.labels(self._name).inc()
         for number in set(live) - set(before):
             self.state(number, ModelVersionStatus.AVAILABLE)
-            self._metrics.live.labels(self._name, str(number)).set(1)
             _LOG.info("version %d of %s serves", number, self._name)
+        self.live(live)
         for number in set(before) - set(live):
             self._metrics.live.remove(self._name, str(number))

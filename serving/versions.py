@@ -146,18 +146,15 @@ class ModelVersions:
                 f"{self.base}: holds no version, a folder named by an integer with {saved_model.FILE} inside; "
                 f"write one with `hrlrec export --model DIR --out {self.base}`"
             )
-        wanted = self.policy.wanted(self._seen)
-        if not wanted:
-            raise ModelError(
-                f"{self.base}: holds none of the specific versions {sorted(self.policy.specific or ())} that its "
-                f"policy wants; it holds {sorted(self._seen)}"
-            )
+        newest = max(self._present())
         self._watch.wait(FIRST_LOOKS_SECONDS)
         self._make_ready()
         if not self._ready:
-            newest = max(wanted)
-            reason = self._reports.error(newest) or "it is being written"
-            raise ModelError(f"{self.base / str(newest)}: cannot be served: {reason}")
+            raise self._cannot_serve(newest)
+
+    def report_live(self) -> None:
+        """Says anew which versions are live, where another model of the same name has been retired meanwhile."""
+        self._reports.live(self._live)
 
     def stop(self) -> None:
         """Stops watching; the live versions go on answering."""
@@ -177,12 +174,19 @@ class ModelVersions:
             yield
 
     def adopt(self, policy: VersionPolicy) -> None:
-        """Loads what another policy wants, for `go_live` or `abandon`; what is live goes on answering."""
+        """Loads what another policy wants, for `go_live` or `abandon`; what is live goes on answering.
+
+        Raises:
+          ModelError: the policy names versions of which none is there, or one that cannot be served.
+        """
         with self._refreshing:
             self.policy = policy
             self._make_ready()
             self._watch.wait(FIRST_LOOKS_SECONDS)  # a folder is taken at the second look
             self._make_ready()
+            for number in self._present() if policy.specific else ():
+                if number not in self._live and number not in self._ready:
+                    raise self._cannot_serve(number)
 
     def go_live(self) -> None:
         """What was loaded answers from now on, the other live versions too until `retire_unwanted`."""
@@ -198,6 +202,7 @@ class ModelVersions:
             self.policy = policy
             ready, self._ready = self._ready, {}
             for slot in ready.values():
+                self._reports.state(slot.version.number, ModelVersionStatus.UNLOADING)
                 self._unload(slot.version)
 
     @property
@@ -218,6 +223,20 @@ class ModelVersions:
             wanted = self._wanted()
             if wanted and wanted <= set(self._live):
                 self._replace({number: slot for number, slot in self._live.items() if number in wanted})
+
+    def _present(self) -> set[int]:
+        """What the policy wants of the versions that are there; raises `ModelError` where that is nothing."""
+        wanted = self.policy.wanted(self._seen)
+        if not wanted:
+            raise ModelError(
+                f"{self.base}: holds none of the specific versions {sorted(self.policy.specific or ())} that its "
+                f"policy wants; it holds {sorted(self._seen)}"
+            )
+        return wanted
+
+    def _cannot_serve(self, number: int) -> ModelError:
+        reason = self._reports.error(number) or "it is being written"
+        return ModelError(f"{self.base / str(number)}: cannot be served: {reason}")
 
     def _wanted(self) -> set[int]:
         """What the policy wants of the versions that can serve: complete, and not refused as they stand."""
@@ -280,8 +299,7 @@ class ModelVersions:
 
     def _unload(self, version: ServedVersion) -> None:
         version.close()
-        if version.number not in self._live:  # it may have been taken again meanwhile
-            self._reports.state(version.number, ModelVersionStatus.END)
+        self._reports.ended(version.number)
         _LOG.info("version %d of %s is unloaded", version.number, self.name)
         later = threading.Timer(_LET_GO_SECONDS, memory.give_back)
         later.daemon = True

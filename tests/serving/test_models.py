@@ -142,6 +142,48 @@ def test_specific_versions(base, serve, toy_versions):
         serve(config(base, "specific { versions: 9 }"))
 
 
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ("specific { versions: 2 versions: 3 }", "3: cannot be served: "),
+        (
+            "specific { versions: 9 }",
+            r"holds none of the specific versions \[9\] that its policy wants; it holds \[1, 2, 3\]",
+        ),
+    ],
+)
+def test_a_policy_that_names_what_cannot_be_served_is_refused(base, serve, toy_versions, policy, reason):
+    server = serve(config(base, "specific { versions: 1 }"))
+    add(base, toy_versions, 3)
+    (base / "3" / "saved_model.pb").write_bytes(b"broken")
+    with pytest.raises(grpc.RpcError, match=reason) as refused:
+        reload(server, config(base, policy))
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert server.versions(toy.NAME) == [1] and factor(server) == 1
+
+
+def test_a_model_that_moves_keeps_its_metric(base, serve, toy_versions):
+    server = serve(config(base, "specific { versions: 2 }"))
+    reload(server, config(toy_versions, "specific { versions: 2 }"))
+    assert server.metrics.value("hrlrec_serving_live_version", model=toy.NAME, version="2") == 1
+
+
+def test_a_version_taken_again_while_it_is_unloaded_does_not_end(base):
+    versions = ModelVersions(base, 0, name="toy", policy=VersionPolicy(specific=frozenset({2})), metrics=Metrics())
+    versions.start()
+    with versions.lease(2):
+        versions.adopt(VersionPolicy(specific=frozenset({1})))
+        versions.go_live()
+        versions.retire_unwanted()
+        unloading = {status.version: status.state for status in versions.statuses()}
+        assert unloading == {1: ModelVersionStatus.AVAILABLE, 2: ModelVersionStatus.UNLOADING}
+        versions.adopt(VersionPolicy(specific=frozenset({2})))
+    until(lambda: not any("unload-toy" in thread.name for thread in threading.enumerate()))
+    assert {status.version: status.state for status in versions.statuses()}[2] == ModelVersionStatus.LOADING
+    versions.abandon(VersionPolicy(specific=frozenset({1})))
+    assert {status.version: status.state for status in versions.statuses()}[2] == ModelVersionStatus.END
+
+
 def test_several_models(base, serve, toy_versions):
     server = serve(config(base, "latest {}"), config(toy_versions, "specific { versions: 3 }", "other"))
     assert server.model_names == ["toy", "other"]
