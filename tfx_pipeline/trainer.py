@@ -12,6 +12,7 @@ from tfx.utils import io_utils
 
 from hrlrec_tf import export, models, quotas, runtime
 from hrlrec_tf.config import Config
+from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.settings import Sections
 from tfx_pipeline import blessed
 
@@ -48,8 +49,12 @@ def _train(model_name: str, config: Sections, fn_args: tfx.components.FnArgs, **
         transform, model, saved_model = (os.path.join(scratch, name) for name in ("transform", "model", "export"))
         io_utils.copy_dir(fn_args.transform_graph_path, transform)
         files = (_files(fn_args.train_files), _files(fn_args.eval_files))
+        carries = carried(fn_args, scratch)
+        if carries["quotas"]:  # a channel that is unknown is told before a training, not after it
+            reader = SessionReader(schema, transform)
+            quotas.Quotas.from_file(carries["quotas"], reader.spec.list_length, reader.vocabulary("channel"))
         models.train(model_name, config, schema, transform, *files, model, progress=sys.stderr.isatty(), **more)
-        export.export_saved_model(model, saved_model, **carried(fn_args, scratch))
+        export.export_saved_model(model, saved_model, **carries)
         io_utils.copy_dir(model, fn_args.model_run_dir)
         io_utils.copy_dir(saved_model, fn_args.serving_model_dir)
 

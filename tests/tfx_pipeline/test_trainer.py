@@ -8,7 +8,9 @@ import sessions
 import tensorflow as tf
 from tfx.utils import io_utils
 
-from hrlrec_tf import export
+from hrlrec_tf import export, models, verbs
+from hrlrec_tf.config import Config
+from hrlrec_tf.errors import ConfigError
 from tfx_pipeline import serving_check, trainer
 
 QUOTAS = "news: {at_most: 0}\nvideo: {at_least: 2}\n"
@@ -49,6 +51,20 @@ def test_quotas_and_the_answer_that_the_serving_check_expects(examples, model_di
     }
     assert b"news" not in channels[QUOTAS] and channels[QUOTAS].count(b"video") >= 2
     assert channels[""] != channels[QUOTAS]
+
+
+def test_bounds_on_an_unknown_channel_end_the_run_before_training(examples, prepared, monkeypatch):
+    monkeypatch.setattr(models, "train", lambda *args, **more: pytest.fail("it trained"))
+    arguments = types.SimpleNamespace(
+        schema_file=str(examples / "schema.pbtxt"),
+        transform_graph_path=verbs.fitted_transform(prepared),
+        train_files=[io_utils.all_files_pattern(str(examples / "Split-train"))],
+        eval_files=[io_utils.all_files_pattern(str(examples / "Split-validation"))],
+        base_model=None,
+        custom_config={"config": Config().to_json(), "quotas": "radio: {at_most: 1}"},
+    )
+    with pytest.raises(ConfigError, match="channel 'radio' is unknown to the model; it knows .*news"):
+        trainer.run_fn(arguments)
 
 
 def test_a_run_that_stands_alone_carries_nothing(examples, tmp_path):
