@@ -1,5 +1,9 @@
+import os
 import pathlib
 import shutil
+import threading
+import time
+import types
 
 import fakes
 import pytest
@@ -8,6 +12,8 @@ from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from hrlrec_tf.errors import ModelError
+from serving import saved_model
+from serving.loaded import ServedVersion
 from serving.versions import ModelVersions
 
 
@@ -57,6 +63,30 @@ def test_the_newest_version_takes_over(base, model, good):
     model.refresh()
     assert model.live.number == 10
     assert states(model) == {1: "END", 10: "AVAILABLE"}
+
+
+def test_loading_rests_only_while_another_version_answers(base, good, monkeypatch):
+    rested = []
+    monkeypatch.setattr(saved_model, "time", types.SimpleNamespace(perf_counter=time.perf_counter, sleep=rested.append))
+    model = ModelVersions(base, poll_seconds=0)
+    model.start()
+    assert not any(rested)
+    shutil.copytree(good, base / "2")
+    look_twice(model)
+    assert model.live.number == 2 and any(rested)
+
+
+def test_warm_up_has_a_lower_priority_than_calls(base, monkeypatch):
+    priorities = []
+    warm_up = ServedVersion._warm_up
+
+    def watched(self, path):
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return warm_up(self, path)
+
+    monkeypatch.setattr(ServedVersion, "_warm_up", watched)
+    ServedVersion.load(base / "1").close()
+    assert priorities[0] > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 def test_removing_the_newest_brings_the_one_before_back(base, model, good):
