@@ -268,7 +268,7 @@ def verdict(rows: Sequence[Mapping[str, Any]], click_model: str) -> list[str]:
         ranked = sorted(table.values(), key=lambda row: -row[f"{metric}_lift"])
         order = " > ".join(f"{row['label']} {100 * row[f'{metric}_lift']:+.1f} %" for row in ranked)
         said.append(f"{where}, {metric.upper()} over the base: {order}.")
-        rivals = [row for name, row in table.items() if name not in (OURS, BASE)]
+        rivals = [row for name, row in table.items() if name != OURS]
         behind = [row["label"] for row in rivals if row[f"{metric}_p"] < SIGNIFICANT]
         open_ones = [row["label"] for row in rivals if not row[f"{metric}_p"] < SIGNIFICANT]
         if behind:
