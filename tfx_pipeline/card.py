@@ -1,8 +1,12 @@
 """The model card of a run: what was learnt from which days, what the gates measured, and where everything came from."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from hrlrec_tf.experiments import formatting
+from tfx_pipeline.evaluator import COUNT
 
 _MODELS = {"prediction": "this model", "prediction_base": "the last blessed model", "prediction_lr": "LR"}
 _TITLES = {"data": "Data", "quality": "Quality", "stability": "Stability", "serving": "Serving"}
@@ -74,9 +78,13 @@ def _metrics_table(metrics: Mapping[str, Any]) -> list[str]:
     lines = ["| slice | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     for feature, part in metrics.items():
         for value, figures in sorted(part.items()):
-            cells = " | ".join(f"{figures.get(name, float('nan')):.4g}" for name in names)
+            cells = " | ".join(_figure(name, figures.get(name, math.nan)) for name in names)
             lines.append(f"| {f'{feature} {value}' if feature else 'all'} | {cells} |")
     return lines
+
+
+def _figure(name: str, value: float) -> str:
+    return formatting.count(value) if name == COUNT else f"{value:.4g}"
 
 
 def _auc_table(figures: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from hrlrec_tf.data.mending import BOT, DUPLICATE, REPEATED
+from hrlrec_tf.experiments import formatting
 
 Days = Mapping[str, Mapping[str, Any]]
 
 HANDLED = (DUPLICATE, REPEATED, BOT)  # rejections that mend a log rather than prove it broken
+_MANY = 1000  # from here on a number is shown whole
 _NEEDED = "; look at what writes the log, and run the day again"
 
 
@@ -119,7 +121,8 @@ def _amounts(
 
 def _ratio(what: str, whose: str, usual: float, value: float, bounds: tuple[float, float]) -> Iterator[str]:
     if not bounds[0] * usual <= value <= bounds[1] * usual:
-        yield f"{what}, {whose} {usual:,.4g}; accepted is {bounds[0]:g} to {bounds[1]:g} times that"
+        shown = formatting.count(usual) if usual >= _MANY else f"{usual:.4g}"
+        yield f"{what}, {whose} {shown}; accepted is {bounds[0]:g} to {bounds[1]:g} times that"
 
 
 def _channels(

@@ -99,7 +99,10 @@ def test_the_card_says_what_was_learnt_and_how_it_was_judged():
             "quality": {"findings": [], "figures": {"auc": auc}},
             "stability": {"findings": [], "figures": {"old": shown, "new": shown}},
         },
-        metrics={"": {"": {"auc": 0.71, "calibration": 1.01}}, "channel": {"news": {"auc": 0.7}}},
+        metrics={
+            "": {"": {"auc": 0.71, "calibration": 1.01, "example_count": 1e6}},
+            "channel": {"news": {"auc": 0.7, "example_count": 2.0}},
+        },
         training={"epochs": 1},
         config={"losses": {}},
         lineage={"base_version": 5},
@@ -107,8 +110,8 @@ def test_the_card_says_what_was_learnt_and_how_it_was_judged():
     text = card.markdown(json.loads(json.dumps(written)))
     for line in (
         "Trained on 2024-01-01 to 2024-01-02, judged on 2024-01-03; goes on from version 5.",
-        "| all | 0.71 | 1.01 |",
-        "| channel news | 0.7 | nan |",
+        "| all | 0.71 | 1.01 | 1,000,000 |",
+        "| channel news | 0.7 | nan | 2 |",
         "**Data.** Channel 'radio' is new.",
         "**Quality.** Nothing to remark.",
         "| AUC | this model | the last blessed model | LR |",
