@@ -57,9 +57,8 @@ MODELS = {
 }
 # Not in the paper: what reinforcement learning adds to HRL-Rec where an item changes what the next ones earn.
 ABLATIONS = {
-    f"{OURS}-{name}": Policy(f"HRL-Rec {label}", settings=settings)
-    for name, (label, settings, _) in table4.ABLATIONS.items()
-    if name in ("gamma-0", "supervised")
+    f"{OURS}-{name}": Policy(label, settings=table4.ABLATIONS[name][1])
+    for name, label in (("gamma-0", "HRL-Rec, γ = 0"), ("supervised", "HRL-Rec, no RL"))
 }
 REFERENCES = {"logging": Policy("logging policy"), "oracle": Policy("oracle, short-sighted")}
 POLICIES = {**MODELS, **ABLATIONS, **REFERENCES}
@@ -277,7 +276,7 @@ def verdict(rows: Sequence[Mapping[str, Any]], click_model: str) -> list[str]:
             said.append(f"{where}, {metric.upper()}: HRL-Rec is not ahead of {', '.join(open_ones)} at that level.")
         for row in (known[name] for name in ABLATIONS if name in known):
             said.append(
-                f"{where}, {metric.upper()}: {row['label']} {100 * row[f'{metric}_lift']:+.1f} %, HRL-Rec itself "
+                f"{where}, {metric.upper()}: {row['label']}: {100 * row[f'{metric}_lift']:+.1f} %, HRL-Rec itself "
                 f"{100 * table[OURS][f'{metric}_lift']:+.1f} % (p {row[f'{metric}_p']:.2g} of being no better)."
             )
     return said

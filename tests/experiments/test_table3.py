@@ -88,7 +88,7 @@ def test_hrl_rec_without_reinforcement_learning_stands_beside_it(made, tmp_path)
     assert rows["hrl-rec-supervised"]["acn_p"] < 0.01 and rows["hrl-rec-gamma-0"]["acn_p"] > 0.05
     assert any(
         re.fullmatch(
-            r"examination, ACN: HRL-Rec without reinforcement learning \+.* %, HRL-Rec itself \+.* % \(p 0.00.*",
+            r"examination, ACN: HRL-Rec, no RL: \+.* %, HRL-Rec itself \+.* % \(p 0.00.*",
             sentence,
         )
         for sentence in result["verdict"]
