@@ -154,7 +154,8 @@ class ModelVersions:
 
     def report_live(self) -> None:
         """Says anew which versions are live, where another model of the same name has been retired meanwhile."""
-        self._reports.live(self._live)
+        with self._refreshing:
+            self._reports.live(self._live)
 
     def stop(self) -> None:
         """Stops watching; the live versions go on answering."""
