@@ -232,7 +232,7 @@ def _split(arms: Mapping[tuple[str, str, int], Arm], experiment: Experiment, rep
             ratios.append(ab_test.sample_ratio_p(members))
             for each, policy, users in zip(dealt.values(), (BASE, BASE, OURS), members, strict=True):
                 each.append(dataclasses.replace(arms[click_model, policy, number], users=users))
-        row: dict[str, Any] = {"click_model": click_model, "sample_ratio_p": min(ratios) * len(ratios)}
+        row: dict[str, Any] = {"click_model": click_model, "sample_ratio_p": min(1.0, min(ratios) * len(ratios))}
         for metric in _SHOWN:
             for name, arm in (("aa", "A'"), ("ab", "B")):
                 row[f"{name}_{metric}"] = list(ab_test.lift(dealt[arm], dealt["A"], metric, replicates).estimate)

@@ -34,8 +34,8 @@ def feed(tmp_path_factory):
 
 
 def command(feed, work, date, *more):
-    words = ["daily", "--log", feed / "log", "--workdir", work, "--date", date, "--train-days", "2", *more]
-    words += ["--limits", feed / "limits.yaml", *(word for setting in SETTINGS for word in ("--set", setting))]
+    words = ["daily", "--log", feed / "log", "--workdir", work, "--date", date, "--train-days", "2"]
+    words += ["--limits", feed / "limits.yaml", *(word for setting in SETTINGS for word in ("--set", setting)), *more]
     return [sys.executable, "-m", "hrlrec_tf.cli", *map(str, words)]
 
 

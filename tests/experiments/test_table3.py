@@ -105,7 +105,7 @@ def test_without_ablations_the_rest_is_told(made):
 
 def test_the_split_finds_no_difference_between_two_equal_arms(made):
     for row in made()["split"]:
-        assert row["sample_ratio_p"] > 0.001
+        assert 0.001 < row["sample_ratio_p"] <= 1
         value, low, high = row["aa_ctr"]
         assert low < 0 < high and abs(value) < 0.05
         value, low, high = row["ab_ctr"]
