@@ -1,6 +1,8 @@
 """Training that goes on from a finished model: its transform with new values, its weights under new ids."""
 
+import atexit
 import contextlib
+import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Iterator
@@ -87,9 +89,19 @@ class WarmStart:
             checkpoint = tf.train.Checkpoint(**state(restored)).restore(newest)
             checkpoint.assert_existing_objects_matched().expect_partial()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
+            # At exit TensorFlow would warn, below the sentence that matters, of all that was not restored.
+            atexit.register(tf.get_logger().setLevel, "ERROR")
             raise ModelError(
                 f"{self._base} cannot be gone on with: its weights have other sizes; give the same settings of network"
+                f"{self._other_settings()}"
             ) from error
         if restored is not agent:
             self._growth.carry_over(restored, agent)
         agent.optimizer.learning_rate = self._config.training.learning_rate  # the checkpoint holds the other's
+
+    def _other_settings(self) -> str:
+        """The model's own settings of network where the training has others."""
+        theirs = (model_folder.read_settings(pathlib.Path(self._base)) or {}).get("config", {}).get("network", {})
+        ours = dataclasses.asdict(self._config.network)
+        found = [f"network.{name}={theirs[name]}" for name in ours if theirs.get(name, ours[name]) != ours[name]]
+        return f": {', '.join(found)}" if found else ""
