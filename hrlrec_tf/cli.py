@@ -13,6 +13,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import pathlib
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_json(args.json, result or {})
     except HrlrecError as error:
         print(f"hrlrec {args.verb_name}: {error}", file=sys.stderr)
+        # Of a checkpoint that was not read to its end TensorFlow would complain below that sentence.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         return 1
     except OSError as error:
         print(f"hrlrec {args.verb_name}: {error}; check the path, its permissions and the free space", file=sys.stderr)

@@ -1,6 +1,5 @@
 """Training that goes on from a finished model: its transform with new values, its weights under new ids."""
 
-import atexit
 import contextlib
 import dataclasses
 import pathlib
@@ -89,8 +88,6 @@ class WarmStart:
             checkpoint = tf.train.Checkpoint(**state(restored)).restore(newest)
             checkpoint.assert_existing_objects_matched().expect_partial()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
-            # At exit TensorFlow would warn, below the sentence that matters, of all that was not restored.
-            atexit.register(tf.get_logger().setLevel, "ERROR")
             raise ModelError(
                 f"{self._base} cannot be gone on with: its weights have other sizes; give the same settings of network"
                 f"{self._other_settings()}"
