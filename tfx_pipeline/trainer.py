@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfx import v1 as tfx
 from tfx.utils import io_utils
 
-from hrlrec_tf import export, models, quotas, runtime
+from hrlrec_tf import export, models, quotas, runtime, warm_start
 from hrlrec_tf.config import Config
 from hrlrec_tf.data.input import SessionReader
 from hrlrec_tf.settings import Sections
@@ -51,8 +51,10 @@ def _train(model_name: str, config: Sections, fn_args: tfx.components.FnArgs, **
         files = (_files(fn_args.train_files), _files(fn_args.eval_files))
         carries = carried(fn_args, scratch)
         if carries["quotas"]:  # a channel that is unknown is told before a training, not after it
-            reader = SessionReader(schema, transform)
-            quotas.Quotas.from_file(carries["quotas"], reader.spec.list_length, reader.vocabulary("channel"))
+            base, vanished = more.get("warm_start"), config.to_dict()["training"]["vanished"]
+            with warm_start.joined_transform(base, model_name, schema, transform, vanished) as joined:
+                reader = SessionReader(schema, joined)
+                quotas.Quotas.from_file(carries["quotas"], reader.spec.list_length, reader.vocabulary("channel"))
         models.train(model_name, config, schema, transform, *files, model, progress=sys.stderr.isatty(), **more)
         export.export_saved_model(model, saved_model, **carries)
         io_utils.copy_dir(model, fn_args.model_run_dir)

@@ -40,9 +40,8 @@ def as_text(result: Mapping[str, Any]) -> str:
     lines += [*table(["milliseconds", *_HEADS, "CPU p50"], rows), ""]
     found = ", ".join(f"{call} {value:.2f} ms" for call, value in result.get("grpc_overhead_ms", {}).items())
     lines += [f"median through gRPC minus median in process: {found}"] if found else []
-    lines += [
-        "in process: on one core, opened as the server opens a model; tf.saved_model.load: the same, opened by that"
-    ]
+    if "saved_model" in result:
+        lines.append("in process: on one core, opened as the server opens a model, or by tf.saved_model.load")
     lines += ["", *_throughput(result)]
     if "swap" in result:
         lines += ["", *_swap(result["swap"])]

@@ -53,18 +53,41 @@ def test_quotas_and_the_answer_that_the_serving_check_expects(examples, model_di
     assert channels[""] != channels[QUOTAS]
 
 
-def test_bounds_on_an_unknown_channel_end_the_run_before_training(examples, prepared, monkeypatch):
+@pytest.fixture
+def arguments(examples, prepared):
+    """What the Trainer gives, with bounds on a channel."""
+
+    def make(channel):
+        return types.SimpleNamespace(
+            schema_file=str(examples / "schema.pbtxt"),
+            transform_graph_path=verbs.fitted_transform(prepared),
+            train_files=[io_utils.all_files_pattern(str(examples / "Split-train"))],
+            eval_files=[io_utils.all_files_pattern(str(examples / "Split-validation"))],
+            base_model=None,
+            custom_config={"config": Config().to_json(), "quotas": f"{channel}: {{at_most: 1}}"},
+        )
+
+    return make
+
+
+def test_bounds_on_an_unknown_channel_end_the_run_before_training(arguments, monkeypatch):
     monkeypatch.setattr(models, "train", lambda *args, **more: pytest.fail("it trained"))
-    arguments = types.SimpleNamespace(
-        schema_file=str(examples / "schema.pbtxt"),
-        transform_graph_path=verbs.fitted_transform(prepared),
-        train_files=[io_utils.all_files_pattern(str(examples / "Split-train"))],
-        eval_files=[io_utils.all_files_pattern(str(examples / "Split-validation"))],
-        base_model=None,
-        custom_config={"config": Config().to_json(), "quotas": "radio: {at_most: 1}"},
-    )
     with pytest.raises(ConfigError, match="channel 'radio' is unknown to the model; it knows .*news"):
-        trainer.run_fn(arguments)
+        trainer.run_fn(arguments("radio"))
+
+
+def test_a_channel_that_only_the_model_gone_on_from_knows_may_be_bounded(arguments, model_dir, tmp_path, monkeypatch):
+    """It has no rows in the window; its id is kept."""
+    base = shutil.copytree(model_dir, tmp_path / "base")
+    (names,) = (base / "transform").rglob("channel")
+    names.write_text(names.read_text().replace("news", "radio"))
+
+    def train(*args, **more):
+        raise InterruptedError("it trains")
+
+    monkeypatch.setattr(models, "train", train)
+    with pytest.raises(InterruptedError, match="it trains"):
+        trainer._train("hrl-rec", Config(), arguments("radio"), warm_start=str(base))
 
 
 def test_a_run_that_stands_alone_carries_nothing(examples, tmp_path):
