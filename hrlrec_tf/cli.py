@@ -46,7 +46,7 @@ class Verb:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code."""
-    _quieten_libraries()
+    quieten_libraries()
     argv = list(sys.argv[1:] if argv is None else argv)
     entry_points = {entry.name: entry for entry in importlib.metadata.entry_points(group=VERB_GROUP)}
     named = next((word for word in argv if not word.startswith("-")), None)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _quieten_libraries() -> None:
+def quieten_libraries() -> None:
     """Keeps other libraries' start-up notices out of the user's terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning)

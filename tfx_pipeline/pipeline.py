@@ -138,7 +138,7 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
     """A run that goes on from the last blessed model."""
     daily = cast(Daily, config.daily)
     last = LastBlessed(registry=daily.registry, date=daily.window.date, first=int(daily.first))
-    base, model_limits = last.outputs["base"], _json(daily.model)
+    base, model_limits, dataset = last.outputs["base"], _json(daily.model), json.loads(config.dataset)
     data_gate = DataGate(
         examples=data.examples,
         statistics=data.statistics_gen.outputs["statistics"],
@@ -184,9 +184,8 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
         serving=config.serving if daily.prune_served else "",
         date=daily.window.date,
         days=daily.window.days,
-        lineage=json.dumps(
-            {"dataset": json.loads(config.dataset), "digests": dataclasses.asdict(config.digests)}, sort_keys=True
-        ),
+        log=dataset.pop("log"),
+        lineage=json.dumps({"dataset": dataset, "digests": dataclasses.asdict(config.digests)}, sort_keys=True),
         keep=daily.keep,
     )
     return [last, data_gate, trainer, baseline, scorer, quality, stability, *blessing, record]

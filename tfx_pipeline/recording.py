@@ -24,6 +24,7 @@ def RecordBlessed(
     serving: tfx.dsl.components.Parameter[str],
     date: tfx.dsl.components.Parameter[str],
     days: tfx.dsl.components.Parameter[str],
+    log: tfx.dsl.components.Parameter[str],
     lineage: tfx.dsl.components.Parameter[str],
     keep: tfx.dsl.components.Parameter[int],
 ) -> None:
@@ -37,7 +38,8 @@ def RecordBlessed(
       data_report, quality_report, stability_report: of the gates.
       registry: folder or URI of the records. serving: of the pushed versions, if old ones are to go; "" keeps all.
       date, days: the window; see `Window.of`.
-      lineage: JSON object: what the run was made of.
+      log: the impression log's place.
+      lineage: JSON object: what else the run was made of.
       keep: how many versions stay.
     """
     if not pushed.get_int_custom_property("pushed"):
@@ -58,6 +60,7 @@ def RecordBlessed(
         config=settings["config"],
         lineage={
             **json.loads(lineage),
+            "log": log,
             "base_version": base.get_int_custom_property("version") or None,
             "model": model.uri,
         },

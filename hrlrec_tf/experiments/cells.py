@@ -180,7 +180,12 @@ class Run:
         with open(log, "ab") as output:
             command = [sys.executable, "-m", "hrlrec_tf.cli", verb, f"--data={self.sessions.folder}", *words]
             code = subprocess.run(
-                command, stdout=output, stderr=output, env=environment(self.threads), check=False
+                command,
+                stdout=output,
+                stderr=output,
+                env=environment(self.threads),
+                close_fds=False,  # the lock of the folder is held until the last run of a killed command has ended
+                check=False,
             ).returncode
         if code:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or ["no output"]

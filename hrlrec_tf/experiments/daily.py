@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -144,18 +145,20 @@ class Chain:
         sessions = self.out / "sessions"
         shutil.rmtree(sessions, ignore_errors=True)
         self._configure(day)
-        if main(["prepare", "--log", str(self.out / "log"), "--out", str(sessions)]):
-            raise DataError(f"the log in {self.out} cannot be prepared; see above")
+        log = self.out / "updates.log"
+        with open(log, "a", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
+            code = main(["prepare", "--log", str(self.out / "log"), "--out", str(sessions)])
+        if code:
+            raise DataError(f"{self}: the log before day {day} cannot be prepared; see {log}")
         words = [f"--set={setting}" for setting in (*self.settings, f"training.seed={self.world.seed}")]
         if day > FIRST_DAYS:
             words += [f"--warm-start={self.version(day - 1) / 'model'}", "--set=training.epochs=1"]
         command = [sys.executable, "-m", "hrlrec_tf.cli", "train", "--resume", f"--data={sessions}", f"--out={model}"]
-        log = self.out / "train.log"
-        with open(log, "ab") as output:
+        with open(log, "a", encoding="utf-8") as output:
             code = subprocess.run(
                 [*command, f"--model={self.model}", *words], stdout=output, stderr=output, check=False
-            )
-        if code.returncode:
+            ).returncode
+        if code:
             raise TrainingError(f"{self}: the update for day {day} failed; see {log}")
 
     def _configure(self, day: int) -> None:

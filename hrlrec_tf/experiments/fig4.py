@@ -201,13 +201,24 @@ def _series(chain: Chain) -> dict[str, dict[str, list[float]]]:
 
 def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the figures say, in sentences."""
-    said = []
+    said, means = [], {}
     for model in dict.fromkeys(row["model"] for row in rows):
         mine = [row for row in rows if row["model"] == model]
         mean, most = np.mean([row["mean_change"] for row in mine]), max(row["max_change"] for row in mine)
         floor = np.mean([row["noise_floor"] for row in mine])
+        means[model] = mean
         said.append(
             f"{mine[0]['label']}: shares change by {100 * mean:.1f} % on average and by {100 * most:.1f} % at most "
             f"from one week to the next; two halves of the panel differ by {100 * floor:.1f} % under one version."
+        )
+        if "shock_mean_change" in mine[0]:
+            shocked = np.mean([row["shock_mean_change"] for row in mine])
+            most = max(row["shock_max_change"] for row in mine)
+            said[-1] += f" To the week with shocks: {100 * shocked:.1f} % and {100 * most:.1f} %."
+    if means.keys() == PAPER.keys() and means["dqn-gru"] > 0:
+        paper = PAPER["hrl-rec"].mean_change / PAPER["dqn-gru"].mean_change
+        ratio = means["hrl-rec"] / means["dqn-gru"]
+        said.append(
+            f"HRL-Rec's mean change is {ratio:.2f} of DQN's; the paper's, of its video channel, was {paper:.2f} of it."
         )
     return said

@@ -1,13 +1,16 @@
 """`hrlrec reproduce`: the paper's exhibits, offline ones on a user's data, online ones in the simulator."""
 
 import argparse
+import contextlib
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hrlrec_tf.cli import Verb, write_json
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.evaluation.options import COMPARE_REPLICATES
+from hrlrec_tf.folder_lock import FolderLock
 
 OFFLINE = ("table2", "table4", "fig3")
 ONLINE = ("table3", "fig4")
@@ -55,7 +58,8 @@ def _offline(args: argparse.Namespace) -> Mapping[str, Any]:
     sessions, out = cells.Sessions.open(args.data), pathlib.Path(args.out)
     exhibit = _exhibit(args, sessions)
     jobs, replicates = args.jobs or cells.fitting_jobs(), args.replicates or COMPARE_REPLICATES
-    result = reproduce.reproduce(exhibit, sessions, out, range(args.seeds), jobs, replicates)
+    with _held(out):
+        result = reproduce.reproduce(exhibit, sessions, out, range(args.seeds), jobs, replicates)
     shown = exhibit_text.markdown(result, exhibit_text.WIDE)
     return _write(out, exhibit.name, result, exhibit_text.markdown(result), exhibit_page.render(result), shown)
 
@@ -74,13 +78,25 @@ def _online(args: argparse.Namespace) -> Mapping[str, Any]:
     world = world_file.load(args.world or args.exhibit)
     if args.exhibit == "fig4":
         chains = fig4.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set)
-        result = fig4.reproduce(chains, args.jobs or cells.fitting_jobs())
+        with _held(chains.out):
+            result = fig4.reproduce(chains, args.jobs or cells.fitting_jobs())
         text = fig4_text.markdown(result)
         return _write(chains.out, args.exhibit, result, text, fig4_page.render(result), text)
     experiment = table3.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set)
-    result = table3.reproduce(experiment, args.jobs or cells.fitting_jobs(), args.replicates or ab_test.REPLICATES)
+    jobs, replicates = args.jobs or cells.fitting_jobs(), args.replicates or ab_test.REPLICATES
+    with _held(experiment.out):
+        result = table3.reproduce(experiment, jobs, replicates)
     text = table3_text.markdown(result)
     return _write(experiment.out, args.exhibit, result, text, table3_page.render(result), text)
+
+
+@contextlib.contextmanager
+def _held(out: pathlib.Path) -> Iterator[None]:
+    """Keeps a folder of runs to this process and to those that it starts, which may outlive it."""
+    out.mkdir(parents=True, exist_ok=True)
+    with FolderLock(out) as lock:
+        os.set_inheritable(lock, True)
+        yield
 
 
 def _write(

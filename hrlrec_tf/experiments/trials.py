@@ -1,19 +1,24 @@
 """Runs policies in simulated feeds, in processes side by side; a finished trial is not run twice."""
 
 import concurrent.futures
+import concurrent.futures.process
+import contextlib
 import dataclasses
 import json
 import multiprocessing
 import os
 import pathlib
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import psutil
 from tqdm import tqdm
 
-from hrlrec_tf.cli import write_json
-from hrlrec_tf.errors import ConfigError, HrlrecError
+from hrlrec_tf.cli import quieten_libraries, write_json
+from hrlrec_tf.errors import ConfigError, HrlrecError, TrainingError
 from hrlrec_tf.experiments import cells, counterfactual
 from hrlrec_tf.experiments.simulated import SimulatedFeed
 from hrlrec_tf.simulator.policy import LoggingPolicy, Oracle, Policy
@@ -133,20 +138,54 @@ class Executable(Protocol):
 
 
 def execute_all(waiting: Sequence[Executable], jobs: int) -> dict[str, str]:
-    """Executes in processes, `jobs` at a time; returns str(each) -> why it failed, of those that did."""
+    """Executes each in a process of its own, `jobs` at a time.
+
+    Returns:
+      str(each) -> why it failed, of those that did.
+    """
     threads, failed = max(len(os.sched_getaffinity(0)) // jobs, 1), {}
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(_in_process, each, threads): each for each in waiting}
+        try:
+            for future in tqdm(concurrent.futures.as_completed(futures), "trials", len(waiting), unit="trial"):
+                try:
+                    future.result()
+                except (HrlrecError, OSError, ValueError) as error:
+                    failed[str(futures[future])] = str(error)
+                    tqdm.write(f"{futures[future]}: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)  # what runs was interrupted as well
+            raise
+    return failed
+
+
+def _in_process(each: Executable, threads: int) -> None:
+    """Executes in a process that nothing else will use: TensorFlow keeps the memory of every model it has opened."""
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_begin, initargs=(cells.environment(threads),)
+        1, mp_context=context, initializer=_begin, initargs=(cells.environment(threads),)
     ) as pool:
-        futures = {pool.submit(each.execute): each for each in waiting}
-        for future in tqdm(concurrent.futures.as_completed(futures), "trials", len(waiting), unit="trial"):
-            try:
-                future.result()
-            except (HrlrecError, OSError, ValueError) as error:
-                failed[str(futures[future])] = str(error)
-    return failed
+        try:
+            pool.submit(each.execute).result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise TrainingError("its process was killed, most likely for memory: lower --jobs") from error
 
 
 def _begin(environment: dict[str, str]) -> None:
     os.environ.update(environment)
+    quieten_libraries()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process, and those that it started, when the one that started it is gone.
+
+    What is left of a killed command would write beside the command that follows.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    os._exit(1)

@@ -1,54 +1,15 @@
 """Starts trials as processes that share the machine, and ends them with the search."""
 
-import fcntl
 import os
 import pathlib
 import signal
 import subprocess
 import sys
 import threading
-import time
-from types import TracebackType
-from typing import IO
 
-from hrlrec_tf.errors import ModelError, TrainingError
+from hrlrec_tf.errors import TrainingError
 from hrlrec_tf.tuning import trials
 from hrlrec_tf.tuning.trials import Outcome
-
-_PATIENCE = 10.0  # seconds for the trials of a killed search to end
-
-
-class FolderLock:
-    """Holds a search folder: two searches in one would overwrite each other's trials.
-
-    Trials inherit the lock, so that it is free only when the last process of a killed search has ended.
-    """
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = folder
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> int:
-        """Waits a little for the lock; returns its file descriptor. Raises ModelError when another search runs."""
-        self._file = open(self._folder / ".lock", "w", encoding="utf-8")
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return self._file.fileno()
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    self._file.close()
-                    raise ModelError(
-                        f"another hrlrec tune works in {self._folder}; wait for it, or choose another --out"
-                    ) from None
-                time.sleep(0.2)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
 
 
 class TrialProcesses:

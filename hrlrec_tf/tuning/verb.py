@@ -38,8 +38,9 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     if not sessions["validation"]:
         raise DataError(f"{data} holds no validation sessions to choose by; run hrlrec prepare with a validation slice")
 
+    from hrlrec_tf.folder_lock import FolderLock
     from hrlrec_tf.tuning import report, search
-    from hrlrec_tf.tuning.processes import FolderLock, TrialProcesses
+    from hrlrec_tf.tuning.processes import TrialProcesses
 
     out = pathlib.Path(args.out).resolve()
     paths = [pathlib.Path(file) for files in sessions.values() for file in files]

@@ -97,6 +97,12 @@ def test_rows_say_what_the_versions_show(made):
     assert models["hrl-rec"]["acn"] == pytest.approx(3)
     assert models["hrl-rec"]["between_user_channel_variance"] == pytest.approx(0, abs=1e-12)
     assert len(result["series"]["hrl-rec"]["news"]["second week"]) == 7 * HOURS
+    hrl_rec, dqn, both = result["verdict"]
+    assert "To the week with shocks" in hrl_rec and "To the week with shocks" in dqn
+    ratio = np.mean([row["mean_change"] for row in result["rows"] if row["model"] == "hrl-rec"]) / np.mean(
+        [row["mean_change"] for row in result["rows"] if row["model"] == "dqn-gru"]
+    )
+    assert f"HRL-Rec's mean change is {ratio:.2f} of DQN's" in both and "0.12 of it" in both
 
 
 def test_text_and_page(made):

@@ -1,6 +1,6 @@
-"""The compiled pipeline equals the golden file, digests and versions aside.
+"""Compiled pipelines equal their golden files, digests and versions aside.
 
-After a wanted change renew it, and read the difference before you commit it:
+After a wanted change renew them, and read the difference before you commit it:
 
     RENEW_GOLDEN=1 python -m pytest tests/tfx_pipeline/test_kubeflow_golden.py
 """
@@ -15,10 +15,13 @@ import tfx
 import yaml
 
 from tfx_pipeline import kubeflow_runner, kubeflow_settings
+from tfx_pipeline.configs import Daily
 from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.window import Window
 
 RELEASE = ".".join(tfx.__version__.split(".")[:2])
-GOLDEN = pathlib.Path(__file__).parent / "golden" / f"pipeline-tfx-{RELEASE}.yaml"
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+DAILY = Daily(Window("2024-03-31"), "gs://bucket/blessed")
 
 
 class _Block(yaml.SafeDumper):
@@ -33,6 +36,10 @@ def _text(dumper, text):
 _Block.add_representer(str, _text)
 
 
+def golden_file(name: str) -> pathlib.Path:
+    return GOLDEN / f"{name}-tfx-{RELEASE}.yaml"
+
+
 def normalised(compiled: str) -> str:
     """The documents with digests and TFX's version replaced."""
     text = re.sub(r"\b[0-9a-f]{64}\b", "DIGEST", compiled)
@@ -40,32 +47,37 @@ def normalised(compiled: str) -> str:
     return yaml.dump_all(yaml.safe_load_all(text), Dumper=_Block, sort_keys=True, width=10_000)
 
 
-def compiled_with(folder: pathlib.Path, settings: kubeflow_settings.KubeflowSettings) -> str:
+def compiled_with(folder: pathlib.Path, settings: kubeflow_settings.KubeflowSettings, daily: Daily | None) -> str:
     output = folder / "pipeline.yaml"
-    config = fakes.pipeline_config(root="gs://bucket/root", dataset='{"log": "gs://bucket/log"}', beam_args=("--a=b",))
+    config = fakes.pipeline_config(
+        root="gs://bucket/root", dataset='{"log": "gs://bucket/log"}', beam_args=("--a=b",), daily=daily
+    )
     kubeflow_runner.compile_pipeline(create_pipeline(config), output, "registry.example/hrlrec:1", settings)
     return normalised(output.read_text("utf-8"))
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    file = tmp_path_factory.mktemp("golden") / "settings.yaml"
+def with_secrets(folder: pathlib.Path, defaults: pathlib.Path) -> kubeflow_settings.KubeflowSettings:
+    file = folder / "settings.yaml"
     secrets = [
         {"secret": "hrlrec-masking", "env": {"HRLREC_MASK_KEY": "key"}, "tasks": ["SessionExampleGen"]},
         {"secret": "hrlrec-storage", "mount": "/var/secrets/storage"},
     ]
-    given = yaml.safe_load(kubeflow_settings.DEFAULTS.read_text("utf-8"))
+    given = yaml.safe_load(defaults.read_text("utf-8"))
     file.write_text(yaml.safe_dump({**given, "secrets": secrets}), "utf-8")
     return kubeflow_settings.load(file)
 
 
-def test_the_compiled_pipeline_equals_the_golden_file(tmp_path, settings):
-    compiled = compiled_with(tmp_path, settings)
+@pytest.mark.parametrize(
+    ("name", "defaults", "daily"),
+    [("pipeline", kubeflow_settings.DEFAULTS, None), ("daily", kubeflow_settings.DAILY, DAILY)],
+)
+def test_a_compiled_pipeline_equals_its_golden_file(tmp_path, name, defaults, daily):
+    compiled, golden = compiled_with(tmp_path, with_secrets(tmp_path, defaults), daily), golden_file(name)
     if os.environ.get("RENEW_GOLDEN"):
-        GOLDEN.write_text(compiled, "utf-8")
-    if not GOLDEN.exists():
+        golden.write_text(compiled, "utf-8")
+    if not golden.exists():
         pytest.skip(f"there is no golden file of TFX {RELEASE}; make one with RENEW_GOLDEN=1")
-    assert compiled == GOLDEN.read_text("utf-8"), "after a wanted change renew the file: see this module's docstring"
+    assert compiled == golden.read_text("utf-8"), "after a wanted change renew the file: see this module's docstring"
 
 
 def test_digests_and_versions_do_not_count():

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from hrlrec_tf.errors import ModelError, TrainingError
-from hrlrec_tf.tuning import processes, trials
-from hrlrec_tf.tuning.processes import FolderLock, TrialProcesses
+from hrlrec_tf.errors import TrainingError
+from hrlrec_tf.folder_lock import FolderLock
+from hrlrec_tf.tuning import trials
+from hrlrec_tf.tuning.processes import TrialProcesses
 from hrlrec_tf.tuning.trials import Job
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -82,15 +83,6 @@ def test_closing_ends_trials_without_an_outcome(stand_in, trial) -> None:
         with pytest.raises(TrainingError, match="the search ended before this trial"):
             runner(trial)
     assert len(errors) == 1 and not (trial / trials.OUTCOME).exists()
-
-
-def test_a_folder_has_one_search(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(processes, "_PATIENCE", 0.1)
-    with FolderLock(tmp_path):
-        with pytest.raises(ModelError, match="another hrlrec tune works in .*; wait for it"):
-            FolderLock(tmp_path).__enter__()
-    with FolderLock(tmp_path):
-        pass
 
 
 def test_a_worker_ends_when_its_search_is_gone() -> None:

@@ -1,0 +1,122 @@
+"""Two days of a feed by the compiled daily pipeline, task by task, end as `hrlrec daily` does."""
+
+import pytest
+import tiny
+
+from hrlrec_tf import cli
+from hrlrec_tf.simulator.config import WorldConfig
+from hrlrec_tf.simulator.logs import write_log
+from tfx_pipeline import blessed, compiled, kubeflow_runner
+from tfx_pipeline.local_cluster import LocalCluster, TaskError
+
+pytestmark = pytest.mark.slow
+DATES = ("2024-01-03", "2024-01-04")
+SETTINGS = (*tiny.QUIET, "training.epochs=2")
+LIMITS = (
+    "data: {hours: 1.0, rows: [0.1, 10.0]}\n"
+    "model: {auc_change: -1.0, channel_auc_change: -1.0, rela_impr: -1000, channel_rela_impr: -1000, "
+    "mean_share_change: 100, max_share_change: 100}\n"
+    "thresholds: {auc: 0.0, calibration: [0.0, 100.0], latency_seconds: 60}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("feed")
+    write_log(WorldConfig(users=60, items=120, days=5, requests_per_day=60), folder / "log", progress=False)
+    (folder / "limits.yaml").write_text(LIMITS, "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def words(folder):
+    """Options that both ways of running take."""
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    return ["--train-days", "2", "--limits", str(folder / "limits.yaml"), *settings]
+
+
+@pytest.fixture(scope="module")
+def local(folder, words):
+    """Registry of the local runs."""
+    for date in DATES:
+        first = ["--first"] if date == DATES[0] else []
+        places = ["--log", str(folder / "log"), "--workdir", str(folder / "local")]
+        assert cli.main(["daily", *places, "--date", date, *words, *first]) == 0
+    return str(folder / "local" / "blessed")
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder, words, local):
+    """The daily pipeline, compiled once for all days: log, date and `first` are given per run."""
+    output = folder / "daily.yaml"
+    places = ["--output", str(output), "--pipeline-root", "gs://bucket/root", "--log", "gs://bucket/log"]
+    places += ["--registry", str(folder / "registry"), "--serving", str(folder / "serving")]
+    places += ["--schema", str(folder / "local" / "schema.pbtxt")]
+    assert kubeflow_runner.main([*places, "--date", DATES[0], *words]) == 0
+    return compiled.read(output)
+
+
+def run(folder, pipeline, date, **parameters):
+    given = {"log": str(folder / "log"), "date": date, **parameters}
+    return LocalCluster(folder / "cluster").run(pipeline, given)
+
+
+@pytest.fixture(scope="module")
+def registry(folder, pipeline):
+    """Registry of the compiled runs."""
+    for date in DATES:
+        done = run(folder, pipeline, date, first=int(date == DATES[0]))
+        assert max(task.attempts for task in done.values()) == 1
+    return str(folder / "registry")
+
+
+def cards(registry):
+    return [blessed.card(registry, version) for version in blessed.versions(registry)]
+
+
+def test_the_cards_equal_those_of_the_local_runs(registry, local, folder):
+    found, wanted = cards(registry), cards(local)
+    assert len(found) == len(wanted) == len(DATES)
+    for here, there in zip(found, wanted, strict=True):
+        assert here["lineage"].pop("log") == there["lineage"].pop("log") == str(folder / "log")
+        for each in (here, there):
+            version, lineage = each.pop("version"), each.pop("lineage")
+            assert lineage["base_version"] is None or lineage["base_version"] < version
+        assert numbers(here) == pytest.approx(numbers(there), abs=1e-3, nan_ok=True)
+        assert texts(here) == texts(there)
+    assert found[1]["gates"]["stability"]["figures"].keys() == {"old", "new"}
+
+
+def test_the_second_day_went_on_from_the_first(registry):
+    first, second = blessed.versions(registry)
+    assert blessed.card(registry, second)["lineage"]["base_version"] == first
+
+
+def test_pushed_versions_are_the_recorded_ones(registry, folder):
+    assert blessed.versions(str(folder / "serving")) == blessed.versions(registry)
+
+
+def test_a_day_that_is_not_there_stops_at_its_gate(registry, folder, pipeline):
+    with pytest.raises(TaskError, match=r"2024-01-09"):
+        run(folder, pipeline, "2024-01-09", first=0)
+    assert len(blessed.versions(registry)) == len(DATES)
+
+
+def leaves(value, place=()):
+    """(place, value) of what a card holds."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from leaves(each, (*place, name))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from leaves(each, (*place, number))
+    else:
+        yield place, value
+
+
+def numbers(card):
+    return {place: value for place, value in leaves(card) if isinstance(value, (int, float))}
+
+
+def texts(card):
+    return {place: value for place, value in leaves(card) if not isinstance(value, (int, float))}
