@@ -33,6 +33,7 @@ from hrlrec_tf.simulator.trial import Stage, Trial, run_trial
 
 FIRST_DAYS = 7  # under the logging policy
 WINDOW_DAYS = 7  # that a nightly update learns from
+WARM = ("training.epochs=1",)  # settings of a nightly update, unless others are given
 EPSILON = 0.1  # share of positions that explore while serving
 PER_HOUR = 40  # requests of the panel in each of 24 hours
 HOURS = 24
@@ -47,12 +48,14 @@ class Chain:
       model: one of `models.NAMES` that builds lists.
       out: folder.
       settings: `SECTION.FIELD=VALUE` of the model.
+      warm: the same of nightly updates alone.
     """
 
     world: WorldConfig
     model: str
     out: pathlib.Path
     settings: tuple[str, ...] = ()
+    warm: tuple[str, ...] = WARM
 
     def __str__(self) -> str:
         return f"{self.model} seed {self.world.seed}"
@@ -65,7 +68,17 @@ class Chain:
     @property
     def identity(self) -> dict[str, Any]:
         """What the folder holds."""
-        return {"world": self.world.changed(), "model": self.model, "settings": list(self.settings)}
+        return {
+            "world": self.world.changed(),
+            "model": self.model,
+            "settings": list(self.settings),
+            "warm": list(self.warm),
+        }
+
+    @property
+    def _log(self) -> pathlib.Path:
+        """What the chain's own work and its updates print."""
+        return self.out / "updates.log"
 
     def version(self, day: int) -> pathlib.Path:
         """Folder of the model that serves a day."""
@@ -97,9 +110,14 @@ class Chain:
         last = max(served, default=FIRST_DAYS - 1)
         if last + 1 == self.days.stop:
             return
-        stage = self._evening(last) or self._first_week()
+        with open(self._log, "a", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
+            self._live(last + 1)
+
+    def _live(self, first: int) -> None:
+        """The days from `first` on."""
+        stage = self._evening(first - 1) or self._first_week()
         asking, panel = self._first_evening(), Panel.draw(stage.feed)
-        for day in range(last + 1, self.days.stop):
+        for day in range(first, self.days.stop):
             self._update(day)
             policy = self._policies(day, stage.feed)
             self._look(day, panel, asking.feed, policy(asking, 0.0))
@@ -145,21 +163,18 @@ class Chain:
         sessions = self.out / "sessions"
         shutil.rmtree(sessions, ignore_errors=True)
         self._configure(day)
-        log = self.out / "updates.log"
-        with open(log, "a", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
-            code = main(["prepare", "--log", str(self.out / "log"), "--out", str(sessions)])
-        if code:
-            raise DataError(f"{self}: the log before day {day} cannot be prepared; see {log}")
+        if main(["prepare", "--log", str(self.out / "log"), "--out", str(sessions)]):
+            raise DataError(f"{self}: the log before day {day} cannot be prepared; see {self._log}")
         words = [f"--set={setting}" for setting in (*self.settings, f"training.seed={self.world.seed}")]
         if day > FIRST_DAYS:
-            words += [f"--warm-start={self.version(day - 1) / 'model'}", "--set=training.epochs=1"]
+            words += [f"--warm-start={self.version(day - 1) / 'model'}", *(f"--set={each}" for each in self.warm)]
         command = [sys.executable, "-m", "hrlrec_tf.cli", "train", "--resume", f"--data={sessions}", f"--out={model}"]
-        with open(log, "a", encoding="utf-8") as output:
+        with open(self._log, "ab") as output:
             code = subprocess.run(
                 [*command, f"--model={self.model}", *words], stdout=output, stderr=output, check=False
             ).returncode
         if code:
-            raise TrainingError(f"{self}: the update for day {day} failed; see {log}")
+            raise TrainingError(f"{self}: the update for day {day} failed; see {self._log}")
 
     def _configure(self, day: int) -> None:
         """Which days are learnt from: the first time with a day to validate on, then all of the window."""

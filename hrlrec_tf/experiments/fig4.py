@@ -17,7 +17,7 @@ import numpy.typing as npt
 from hrlrec_tf.errors import ConfigError, TrainingError
 from hrlrec_tf.evaluation import significance
 from hrlrec_tf.experiments import trials
-from hrlrec_tf.experiments.daily import FIRST_DAYS, Chain
+from hrlrec_tf.experiments.daily import FIRST_DAYS, WARM, Chain
 from hrlrec_tf.simulator.config import WorldConfig
 
 WEEK = 7
@@ -45,12 +45,14 @@ class Experiment:
       out: folder.
       seeds: of worlds and trainings.
       settings: `SECTION.FIELD=VALUE` of both models.
+      warm: the same of their nightly updates alone.
     """
 
     world: WorldConfig
     out: pathlib.Path
     seeds: Sequence[int]
     settings: Sequence[str] = ()
+    warm: Sequence[str] = WARM
 
     def __post_init__(self) -> None:
         if self.world.days < FIRST_DAYS + 2 * WEEK:
@@ -62,7 +64,7 @@ class Experiment:
     def chain(self, model: str, seed: int) -> Chain:
         """A model's life in the world of a seed."""
         world = dataclasses.replace(self.world, seed=self.world.seed + seed)
-        return Chain(world, model, self.out / f"seed-{seed}" / model, tuple(self.settings))
+        return Chain(world, model, self.out / f"seed-{seed}" / model, tuple(self.settings), tuple(self.warm))
 
 
 def reproduce(experiment: Experiment, jobs: int) -> dict[str, Any]:

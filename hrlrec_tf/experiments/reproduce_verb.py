@@ -30,6 +30,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of HRL-Rec in all rows; repeatable"
     )
+    parser.add_argument(
+        "--warm",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="fig4: one setting of nightly updates (training.epochs=1); repeatable",
+    )
     parser.add_argument("--history", action="store_true", help="table2: baselines get pooled as-of history too")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs side by side (default: as cores and memory allow)")
     parser.add_argument("--replicates", type=int, metavar="N", help="of the bootstrap over users (all but fig4)")
@@ -40,6 +47,8 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
         raise ConfigError(f"--seeds must be from 1 to 1000: got {args.seeds}")
     if args.jobs is not None and not 1 <= args.jobs <= 256:
         raise ConfigError(f"--jobs must be from 1 to 256: got {args.jobs}")
+    if args.warm and args.exhibit != "fig4":
+        raise ConfigError(f"--warm is of fig4's nightly updates; {args.exhibit} has none: leave it out")
     return _online(args) if args.exhibit in ONLINE else _offline(args)
 
 
@@ -72,12 +81,12 @@ def _online(args: argparse.Namespace) -> Mapping[str, Any]:
         raise ConfigError("fig4 compares versions on one panel, without a bootstrap: leave --replicates out")
 
     from hrlrec_tf.evaluation import ab_test
-    from hrlrec_tf.experiments import cells, fig4, fig4_page, fig4_text, table3, table3_page, table3_text
+    from hrlrec_tf.experiments import cells, daily, fig4, fig4_page, fig4_text, table3, table3_page, table3_text
     from hrlrec_tf.simulator import world_file
 
     world = world_file.load(args.world or args.exhibit)
     if args.exhibit == "fig4":
-        chains = fig4.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set)
+        chains = fig4.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set, args.warm or daily.WARM)
         with _held(chains.out):
             result = fig4.reproduce(chains, args.jobs or cells.fitting_jobs())
         text = fig4_text.markdown(result)

@@ -1,12 +1,13 @@
 """Figure 4: what versions show to the panel, in numbers; and the panel itself."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hrlrec_tf.errors import ConfigError, TrainingError
-from hrlrec_tf.experiments import fig4, fig4_page, fig4_text, trials
+from hrlrec_tf.experiments import daily, fig4, fig4_page, fig4_text, trials
 from hrlrec_tf.experiments.daily import HOURS, PER_HOUR, Chain, Panel
 from hrlrec_tf.experiments.fig4 import Experiment
 from hrlrec_tf.simulator import world_file
@@ -148,6 +149,22 @@ def test_a_chain_of_something_else_is_refused(tmp_path):
     (tmp_path / "chain.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds another world, model or settings"):
         chain.execute()
+
+
+def test_nightly_updates_go_on_from_yesterday_under_their_own_settings(tmp_path, monkeypatch):
+    chain = Chain(WORLD, "hrl-rec", tmp_path, ("losses.gamma=0",), ("training.learning_rate=0.0001",))
+    (tmp_path / "log").mkdir()
+    started = []
+    monkeypatch.setattr(daily, "main", lambda words: 0)
+    monkeypatch.setattr(
+        daily.subprocess, "run", lambda words, **_: started.append(words) or SimpleNamespace(returncode=0)
+    )
+    chain._update(7)
+    chain._update(8)
+    first, second = started
+    assert "--set=losses.gamma=0" in first and "--set=losses.gamma=0" in second
+    assert not any(word.startswith("--warm-start") or "learning_rate" in word for word in first)
+    assert f"--warm-start={tmp_path}/versions/007/model" in second and "--set=training.learning_rate=0.0001" in second
 
 
 def test_the_world_that_comes_along_has_shocks_in_the_third_week_only():

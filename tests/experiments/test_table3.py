@@ -195,6 +195,7 @@ def test_trials_run_in_processes_are_kept_and_known_again(feed, capsys):
         (["table3", "--data", "x"], "table3 runs in the simulator: leave --data out"),
         (["table3", "--history"], "table3 runs in the simulator: leave --history out"),
         (["table3", "--preset", "paper"], "table3 runs in the simulator: leave --preset out"),
+        (["table3", "--warm", "training.epochs=2"], "--warm is of fig4's nightly updates; table3 has none"),
         (["fig4", "--replicates", "9"], "fig4 compares versions on one panel, without a bootstrap"),
         (["table2"], "table2 needs --data DIR"),
         (["table2", "--data", "x", "--world", "y"], "--world is for table3, fig4"),
