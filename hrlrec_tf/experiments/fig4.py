@@ -111,10 +111,14 @@ def weekly_changes(shares: Floats) -> Floats:
 
     Args:
       shares: [days, 2, hours, users, C] rows that consecutive versions show to the panel.
+
+    Returns:
+      0 where a channel was shown in neither week, NaN where it was in the later one only: no number is relative to 0.
     """
     by_hour = _by_hour(shares)
     earlier, later = by_hour[:-WEEK], by_hour[WEEK:]
-    return np.abs(later - earlier) / np.maximum(earlier, 1e-9)
+    change = np.abs(later - earlier)
+    return np.divide(change, earlier, out=np.where(change > 0, np.nan, 0.0), where=earlier > 0)
 
 
 def noise_floor(shares: Floats) -> Floats:
@@ -146,20 +150,24 @@ def _shares(chain: Chain, first: int, weeks: int) -> Floats:
 
 
 def _row(model: str, channel: int, chains: Sequence[Chain]) -> dict[str, Any]:
-    """One channel under one model, averaged over seeds; `shock_` figures compare the third week with the second."""
+    """One channel under one model, averaged over seeds; `shock_` figures compare the third week with the second.
+
+    `new_hours` is the share of hours that no change is known of, since the channel was not shown a week earlier.
+    """
     figures = []
     for chain in chains:
         shares = _shares(chain, FIRST_DAYS, 2)
         change, floor = weekly_changes(shares)[..., channel], noise_floor(shares)[..., channel]
         figure = {
             "share": float(_by_hour(shares)[..., channel].mean()),
-            "mean_change": float(change.mean()),
-            "max_change": float(change.max()),
+            "mean_change": float(np.nanmean(change)),
+            "max_change": float(np.nanmax(change)),
+            "new_hours": float(np.isnan(change).mean()),
             "noise_floor": float(floor.mean()),
         }
         if chain.days.stop > FIRST_DAYS + 2 * WEEK:
             shocked = weekly_changes(_shares(chain, FIRST_DAYS + WEEK, 2))[..., channel]
-            figure |= {"shock_mean_change": float(shocked.mean()), "shock_max_change": float(shocked.max())}
+            figure |= {"shock_mean_change": float(np.nanmean(shocked)), "shock_max_change": float(np.nanmax(shocked))}
         figures.append(figure)
     means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
     low, high = significance.t_interval(np.array([figure["mean_change"] for figure in figures]))
@@ -213,6 +221,10 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{mine[0]['label']}: shares change by {100 * mean:.1f} % on average and by {100 * most:.1f} % at most "
             f"from one week to the next; two halves of the panel differ by {100 * floor:.1f} % under one version."
         )
+        if new := np.mean([row["new_hours"] for row in mine]):
+            said[-1] += (
+                f" In {100 * new:.1f} % of hours a channel was shown that was not a week before; they are left out."
+            )
         if "shock_mean_change" in mine[0]:
             shocked = np.mean([row["shock_mean_change"] for row in mine])
             most = max(row["shock_max_change"] for row in mine)

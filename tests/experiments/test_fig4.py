@@ -37,6 +37,12 @@ def test_changes_are_relative_to_the_same_day_a_week_earlier():
     assert (fig4.weekly_changes(shares_of([1, 2, 3, 4, 5, 6, 7] * 2)) == 0).all()  # days differ, weeks do not
 
 
+def test_a_channel_that_was_not_shown_has_no_relative_change():
+    changes = fig4.weekly_changes(shares_of([0] * 7 + [3] * 6 + [0]))
+    assert np.isnan(changes[:6, :, 0]).all() and (changes[6, :, 0] == 0).all()
+    np.testing.assert_allclose(changes[:6, :, 1], 0.3)
+
+
 def test_the_noise_floor_is_what_halves_of_the_panel_differ_by():
     shares = shares_of([4] * 14)
     assert (fig4.noise_floor(shares) == 0).all()
