@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import IO
 
-from hrlrec_tf.errors import ModelError
+from hrlrec_tf.errors import ConfigError
 
 _PATIENCE = 10.0  # seconds for the processes of a killed command to end
 
@@ -23,7 +23,7 @@ class FolderLock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> int:
-        """Waits a little for the lock; returns its file descriptor. Raises ModelError when another command runs."""
+        """Waits a little for the lock; returns its file descriptor. Raises ConfigError when another command runs."""
         self._file = open(self._folder / ".lock", "w", encoding="utf-8")
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -33,7 +33,7 @@ class FolderLock:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     self._file.close()
-                    raise ModelError(
+                    raise ConfigError(
                         f"another hrlrec works in {self._folder}; wait for it, or choose another --out"
                     ) from None
                 time.sleep(0.2)

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from hrlrec_tf import folder_lock
-from hrlrec_tf.errors import ModelError
+from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.folder_lock import FolderLock
 
 
@@ -16,7 +16,7 @@ def impatient(monkeypatch) -> None:
 
 def test_a_folder_has_one_holder(tmp_path) -> None:
     with FolderLock(tmp_path):
-        with pytest.raises(ModelError, match="another hrlrec works in .*; wait for it"):
+        with pytest.raises(ConfigError, match="another hrlrec works in .*; wait for it"):
             FolderLock(tmp_path).__enter__()
     with FolderLock(tmp_path):
         pass
@@ -26,7 +26,7 @@ def test_a_process_that_inherited_the_lock_holds_it_on(tmp_path) -> None:
     with FolderLock(tmp_path) as lock:
         heir = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
     try:
-        with pytest.raises(ModelError, match="another hrlrec works in"):
+        with pytest.raises(ConfigError, match="another hrlrec works in"):
             FolderLock(tmp_path).__enter__()
     finally:
         heir.kill()

@@ -41,7 +41,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="one setting where a model goes on from the last one (training.epochs=1)",
+        help="settings where a model goes on from the last one, instead of training.epochs=1; repeatable",
     )
     parser.add_argument(
         "--catalogue",

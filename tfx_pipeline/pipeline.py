@@ -184,7 +184,7 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
         serving=config.serving if daily.prune_served else "",
         date=daily.window.date,
         days=daily.window.days,
-        log=dataset.pop("log"),
+        log=dataset["log"],
         lineage=json.dumps({"dataset": dataset, "digests": dataclasses.asdict(config.digests)}, sort_keys=True),
         keep=daily.keep,
     )

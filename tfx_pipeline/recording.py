@@ -38,8 +38,8 @@ def RecordBlessed(
       data_report, quality_report, stability_report: of the gates.
       registry: folder or URI of the records. serving: of the pushed versions, if old ones are to go; "" keeps all.
       date, days: the window; see `Window.of`.
-      log: the impression log's place.
-      lineage: JSON object: what else the run was made of.
+      log: place of the impression log.
+      lineage: JSON object: `dataset` and `digests`, as they were when the pipeline was made.
       keep: how many versions stay.
     """
     if not pushed.get_int_custom_property("pushed"):
@@ -59,8 +59,7 @@ def RecordBlessed(
         training=training,
         config=settings["config"],
         lineage={
-            **json.loads(lineage),
-            "log": log,
+            **_made_of(lineage, log),
             "base_version": base.get_int_custom_property("version") or None,
             "model": model.uri,
         },
@@ -76,6 +75,15 @@ def RecordBlessed(
         {blessed.CARD: json.dumps(written, indent=2, sort_keys=True), blessed.CARD_TEXT: card.markdown(written)},
     )
     blessed.retain(registry, keep, serving or None)
+
+
+def _made_of(lineage: str, log: str) -> dict:
+    """`lineage` with the log that the run was told, whose digest nobody took when it is another one."""
+    made = json.loads(lineage)
+    if log != made["dataset"]["log"]:
+        made["dataset"]["log"] = log
+        del made["digests"]["log"]
+    return made
 
 
 def _json(path: str) -> dict:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from hrlrec_tf.cli import main, write_json
 from hrlrec_tf.errors import ConfigError, DataError, TrainingError
 from hrlrec_tf.experiments.simulated import HISTORY_LENGTH
+from hrlrec_tf.folder_lock import FolderLock
 from hrlrec_tf.simulator import logs
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import DAY_MS, HOUR_MS, Feed
@@ -98,7 +99,7 @@ class Chain:
         """Lives through the days that are left.
 
         Raises:
-          ConfigError: the folder holds another chain.
+          ConfigError: the folder holds another chain, or another process works in it.
           TrainingError: an update failed.
         """
         mark = self.out / "chain.json"
@@ -110,15 +111,16 @@ class Chain:
         last = max(served, default=FIRST_DAYS - 1)
         if last + 1 == self.days.stop:
             return
-        with open(self._log, "a", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
-            self._live(last + 1)
+        with FolderLock(self.out) as lock, open(self._log, "a", buffering=1, encoding="utf-8") as output:
+            with redirect_stdout(output), redirect_stderr(output):
+                self._live(last + 1, lock)
 
-    def _live(self, first: int) -> None:
-        """The days from `first` on."""
+    def _live(self, first: int, lock: int) -> None:
+        """The days from `first` on; updates keep the file descriptor of the folder's lock open."""
         stage = self._evening(first - 1) or self._first_week()
         asking, panel = self._first_evening(), Panel.draw(stage.feed)
         for day in range(first, self.days.stop):
-            self._update(day)
+            self._update(day, lock)
             policy = self._policies(day, stage.feed)
             self._look(day, panel, asking.feed, policy(asking, 0.0))
             stage = self._serve(stage, policy, day)
@@ -155,7 +157,7 @@ class Chain:
         scratch.write_bytes(pickle.dumps(stage))
         os.replace(scratch, self._evening_file(day))
 
-    def _update(self, day: int) -> None:
+    def _update(self, day: int, lock: int) -> None:
         """The model that serves `day`: trained on the days before it, from yesterday's one if there is one."""
         model = self.version(day) / "model"
         if (model / "result.json").exists():
@@ -171,7 +173,11 @@ class Chain:
         command = [sys.executable, "-m", "hrlrec_tf.cli", "train", "--resume", f"--data={sessions}", f"--out={model}"]
         with open(self._log, "ab") as output:
             code = subprocess.run(
-                [*command, f"--model={self.model}", *words], stdout=output, stderr=output, check=False
+                [*command, f"--model={self.model}", *words],
+                stdout=output,
+                stderr=output,
+                pass_fds=[lock],
+                check=False,
             ).returncode
         if code:
             raise TrainingError(f"{self}: the update for day {day} failed; see {self._log}")

@@ -7,6 +7,7 @@ users click, stand beside every figure.
 """
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hrlrec_tf import models
 from hrlrec_tf.errors import ConfigError, TrainingError
 from hrlrec_tf.evaluation import significance
-from hrlrec_tf.experiments import trials
+from hrlrec_tf.experiments import formatting, trials
 from hrlrec_tf.experiments.daily import FIRST_DAYS, WARM, Chain
 from hrlrec_tf.simulator.config import WorldConfig
 
@@ -55,6 +57,8 @@ class Experiment:
     warm: Sequence[str] = WARM
 
     def __post_init__(self) -> None:
+        for model in MODELS:  # told now, not after a week of the feed
+            models.settings(model, None).override([*self.settings, *self.warm])
         if self.world.days < FIRST_DAYS + 2 * WEEK:
             raise ConfigError(
                 f"days must be at least {FIRST_DAYS + 2 * WEEK}: a week to learn from and two to compare, got "
@@ -152,24 +156,20 @@ def _shares(chain: Chain, first: int, weeks: int) -> Floats:
 def _row(model: str, channel: int, chains: Sequence[Chain]) -> dict[str, Any]:
     """One channel under one model, averaged over seeds; `shock_` figures compare the third week with the second.
 
-    `new_hours` is the share of hours that no change is known of, since the channel was not shown a week earlier.
+    `new_hours` and `shock_new_hours` are shares of hours without a change: the channel was not shown a week earlier.
     """
     figures = []
     for chain in chains:
         shares = _shares(chain, FIRST_DAYS, 2)
-        change, floor = weekly_changes(shares)[..., channel], noise_floor(shares)[..., channel]
         figure = {
             "share": float(_by_hour(shares)[..., channel].mean()),
-            "mean_change": float(np.nanmean(change)),
-            "max_change": float(np.nanmax(change)),
-            "new_hours": float(np.isnan(change).mean()),
-            "noise_floor": float(floor.mean()),
+            **_figures_of(weekly_changes(shares)[..., channel], ""),
+            "noise_floor": float(noise_floor(shares)[..., channel].mean()),
         }
         if chain.days.stop > FIRST_DAYS + 2 * WEEK:
-            shocked = weekly_changes(_shares(chain, FIRST_DAYS + WEEK, 2))[..., channel]
-            figure |= {"shock_mean_change": float(np.nanmean(shocked)), "shock_max_change": float(np.nanmax(shocked))}
+            figure |= _figures_of(weekly_changes(_shares(chain, FIRST_DAYS + WEEK, 2))[..., channel], "shock_")
         figures.append(figure)
-    means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
+    means = {name: _mean([figure[name] for figure in figures]) for name in figures[0]}
     low, high = significance.t_interval(np.array([figure["mean_change"] for figure in figures]))
     labels = {
         "model": model,
@@ -178,6 +178,22 @@ def _row(model: str, channel: int, chains: Sequence[Chain]) -> dict[str, Any]:
         "seeds": len(chains),
     }
     return {**labels, **means, "mean_change_low": low, "mean_change_high": high}
+
+
+def _figures_of(change: Floats, prefix: str) -> dict[str, float]:
+    known = change[~np.isnan(change)]
+    return {
+        f"{prefix}mean_change": _mean(known),
+        f"{prefix}max_change": float(known.max(initial=0.0)) if known.size else math.nan,
+        f"{prefix}new_hours": float(np.isnan(change).mean()),
+    }
+
+
+def _mean(values: npt.ArrayLike) -> float:
+    """Mean of what is known; NaN where nothing is."""
+    values = np.asarray(values, np.float64)
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _model(model: str, chains: Sequence[Chain]) -> dict[str, Any]:
@@ -214,25 +230,27 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     said, means = [], {}
     for model in dict.fromkeys(row["model"] for row in rows):
         mine = [row for row in rows if row["model"] == model]
-        mean, most = np.mean([row["mean_change"] for row in mine]), max(row["max_change"] for row in mine)
-        floor = np.mean([row["noise_floor"] for row in mine])
-        means[model] = mean
+        means[model] = _mean([row["mean_change"] for row in mine])
+        floor = formatting.percent(_mean([row["noise_floor"] for row in mine]))
         said.append(
-            f"{mine[0]['label']}: shares change by {100 * mean:.1f} % on average and by {100 * most:.1f} % at most "
-            f"from one week to the next; two halves of the panel differ by {100 * floor:.1f} % under one version."
+            f"{mine[0]['label']}: shares change by {_changes(mine, '')} from one week to the next; two halves of the "
+            f"panel differ by {floor} under one version."
         )
-        if new := np.mean([row["new_hours"] for row in mine]):
-            said[-1] += (
-                f" In {100 * new:.1f} % of hours a channel was shown that was not a week before; they are left out."
-            )
         if "shock_mean_change" in mine[0]:
-            shocked = np.mean([row["shock_mean_change"] for row in mine])
-            most = max(row["shock_max_change"] for row in mine)
-            said[-1] += f" To the week with shocks: {100 * shocked:.1f} % and {100 * most:.1f} %."
-    if means.keys() == PAPER.keys() and means["dqn-gru"] > 0:
+            said[-1] += f" To the week with shocks: {_changes(mine, 'shock_')}."
+    if means.keys() == PAPER.keys() and means["dqn-gru"] > 0 and math.isfinite(means["hrl-rec"]):
         paper = PAPER["hrl-rec"].mean_change / PAPER["dqn-gru"].mean_change
         ratio = means["hrl-rec"] / means["dqn-gru"]
         said.append(
             f"HRL-Rec's mean change is {ratio:.2f} of DQN's; the paper's, of its video channel, was {paper:.2f} of it."
         )
     return said
+
+
+def _changes(rows: Sequence[Mapping[str, Any]], prefix: str) -> str:
+    """Mean and maximum over channels, and how much is left out."""
+    mean = formatting.percent(_mean([row[f"{prefix}mean_change"] for row in rows]))
+    most = formatting.percent(np.fmax.reduce([row[f"{prefix}max_change"] for row in rows]))
+    new = _mean([row[f"{prefix}new_hours"] for row in rows])
+    left_out = f" (without {formatting.percent(new, 2)} of hours, in which a channel came up anew)" if new else ""
+    return f"{mean} on average and by {most} at most{left_out}"

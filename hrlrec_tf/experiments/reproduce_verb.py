@@ -22,7 +22,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--world", metavar="FILE", help="table3, fig4: the simulated world (default: one that comes along)"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results; exhibits may share it")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder of runs and results; exhibits may share it, one after another",
+    )
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 of every row (default 5)")
     parser.add_argument(
         "--preset", choices=("paper", "best"), help="table2, table4, fig3: of HRL-Rec (default best, as online)"
@@ -35,7 +40,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="fig4: one setting of nightly updates (training.epochs=1); repeatable",
+        help="fig4: settings of nightly updates, instead of training.epochs=1; repeatable",
     )
     parser.add_argument("--history", action="store_true", help="table2: baselines get pooled as-of history too")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs side by side (default: as cores and memory allow)")
@@ -69,8 +74,8 @@ def _offline(args: argparse.Namespace) -> Mapping[str, Any]:
     jobs, replicates = args.jobs or cells.fitting_jobs(), args.replicates or COMPARE_REPLICATES
     with _held(out):
         result = reproduce.reproduce(exhibit, sessions, out, range(args.seeds), jobs, replicates)
-    shown = exhibit_text.markdown(result, exhibit_text.WIDE)
-    return _write(out, exhibit.name, result, exhibit_text.markdown(result), exhibit_page.render(result), shown)
+        shown = exhibit_text.markdown(result, exhibit_text.WIDE)
+        return _write(out, exhibit.name, result, exhibit_text.markdown(result), exhibit_page.render(result), shown)
 
 
 def _online(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -89,19 +94,19 @@ def _online(args: argparse.Namespace) -> Mapping[str, Any]:
         chains = fig4.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set, args.warm or daily.WARM)
         with _held(chains.out):
             result = fig4.reproduce(chains, args.jobs or cells.fitting_jobs())
-        text = fig4_text.markdown(result)
-        return _write(chains.out, args.exhibit, result, text, fig4_page.render(result), text)
+            text = fig4_text.markdown(result)
+            return _write(chains.out, args.exhibit, result, text, fig4_page.render(result), text)
     experiment = table3.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set)
     jobs, replicates = args.jobs or cells.fitting_jobs(), args.replicates or ab_test.REPLICATES
     with _held(experiment.out):
         result = table3.reproduce(experiment, jobs, replicates)
-    text = table3_text.markdown(result)
-    return _write(experiment.out, args.exhibit, result, text, table3_page.render(result), text)
+        text = table3_text.markdown(result)
+        return _write(experiment.out, args.exhibit, result, text, table3_page.render(result), text)
 
 
 @contextlib.contextmanager
 def _held(out: pathlib.Path) -> Iterator[None]:
-    """Keeps a folder of runs to this process and to those that it starts, which may outlive it."""
+    """Keeps a folder of runs to this process, and to the verbs that `cells` starts, which may outlive it."""
     out.mkdir(parents=True, exist_ok=True)
     with FolderLock(out) as lock:
         os.set_inheritable(lock, True)

@@ -153,8 +153,8 @@ def execute_all(waiting: Sequence[Executable], jobs: int) -> dict[str, str]:
                 except (HrlrecError, OSError, ValueError) as error:
                     failed[str(futures[future])] = str(error)
                     tqdm.write(f"{futures[future]}: {error}", file=sys.stderr)
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)  # what runs was interrupted as well
+        except BaseException:  # Ctrl-C, which interrupts what runs as well, or something that nobody foresaw
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     return failed
 
@@ -168,7 +168,9 @@ def _in_process(each: Executable, threads: int) -> None:
         try:
             pool.submit(each.execute).result()
         except concurrent.futures.process.BrokenProcessPool as error:
-            raise TrainingError("its process was killed, most likely for memory: lower --jobs") from error
+            raise TrainingError(
+                "its process ended, perhaps killed for memory: then lower --jobs; what it printed stands above"
+            ) from error
 
 
 def _begin(environment: dict[str, str]) -> None:

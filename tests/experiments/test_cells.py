@@ -2,12 +2,14 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from hrlrec_tf import models
 from hrlrec_tf.errors import ConfigError, DataError
-from hrlrec_tf.experiments import cells
+from hrlrec_tf.experiments import cells, reproduce_verb
 from hrlrec_tf.experiments.cells import Cell, Run, Sessions
 
 
@@ -46,7 +48,7 @@ def commands(monkeypatch) -> list:
             pathlib.Path(words["json"]).write_text('{"auc": 0.75}')
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(cells, "subprocess", SimpleNamespace(run=run))
     return seen
 
 
@@ -116,13 +118,25 @@ def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path, sessions, capsy
         stdout.write(b"hrlrec train: no sessions there\n")
         return subprocess.CompletedProcess(command, 1)
 
-    monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.setattr(cells, "subprocess", SimpleNamespace(run=fail))
     failed = cells.run_all([Run(SUPERVISED, seed, sessions, tmp_path / "runs") for seed in (0, 1)], jobs=1)
     log = tmp_path / "runs" / "logs" / "supervised-0.log"
     assert failed["supervised seed 0"] == (
         f"hrlrec train ended with code 1 (hrlrec train: no sessions there); see {log}"
     )
     assert len(failed) == len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_verb_holds_the_folder_that_its_command_holds(tmp_path, sessions, monkeypatch):
+    """A training that outlives a killed command keeps the next one out."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nls -l /proc/self/fd\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    out = tmp_path / "runs"
+    with reproduce_verb._held(out):
+        assert cells.run_all([Run(SUPERVISED, 0, sessions, out)], jobs=1)
+    assert str(out / ".lock") in (out / "logs" / "supervised-0.log").read_text()
 
 
 def test_sessions_without_a_test_slice(tmp_path):

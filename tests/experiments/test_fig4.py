@@ -10,6 +10,7 @@ from hrlrec_tf.errors import ConfigError, TrainingError
 from hrlrec_tf.experiments import daily, fig4, fig4_page, fig4_text, trials
 from hrlrec_tf.experiments.daily import HOURS, PER_HOUR, Chain, Panel
 from hrlrec_tf.experiments.fig4 import Experiment
+from hrlrec_tf.folder_lock import FolderLock
 from hrlrec_tf.simulator import world_file
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.feed import Feed
@@ -80,10 +81,9 @@ def day_of(clicks):
 def made(monkeypatch, tmp_path):
     """`reproduce` on made-up chains: HRL-Rec hardly moves, DQN does, in the third week more."""
 
-    def run(world=WORLD, lost=()):
+    def run(world=WORLD, lost=(), news=lambda chain, week: 4 + week * (1 if chain.model == "dqn-gru" else 0.05)):
         def shares(chain, day):
-            week = (day - 7) // 7
-            return shares_of([4 + week * (1 if chain.model == "dqn-gru" else 0.05)], days=1)[0]
+            return shares_of([news(chain, (day - 7) // 7)], days=1)[0]
 
         monkeypatch.setattr(trials, "execute_all", lambda chains, jobs: {f"{lost} seed 0": "it broke"} if lost else {})
         monkeypatch.setattr(Chain, "shares", shares)
@@ -112,6 +112,16 @@ def test_rows_say_what_the_versions_show(made):
     assert f"HRL-Rec's mean change is {ratio:.2f} of DQN's" in both and "0.12 of it" in both
 
 
+def test_a_channel_that_comes_up_anew_is_left_out_and_said(made):
+    result = made(news=lambda chain, week: week if chain.world.seed == 0 else 4 + week)
+    news, articles = (row for row in result["rows"][:2])
+    assert news["mean_change"] == pytest.approx(0.25) and news["new_hours"] == pytest.approx(0.5)  # seed 1 alone
+    assert articles["new_hours"] == 0 and "without 12.50" in result["verdict"][0]
+    unknown = made(news=lambda chain, week: week)
+    assert np.isnan(unknown["rows"][0]["mean_change"]) and "nan" not in fig4_text.markdown(unknown)
+    assert "nan" not in " ".join(unknown["verdict"])
+
+
 def test_text_and_page(made):
     result = made()
     text, page = fig4_text.markdown(result), fig4_page.render(result)
@@ -125,6 +135,11 @@ def test_a_model_without_all_days_is_left_out_and_said(made):
     assert "it broke" in fig4_text.markdown(result)
     with pytest.raises(TrainingError, match="no chain of days is finished: it broke"):
         made(lost=("dqn-gru", "hrl-rec"))
+
+
+def test_wrong_settings_are_told_before_anything_runs(tmp_path):
+    with pytest.raises(ConfigError, match="training.epoch"):
+        Experiment(WORLD, tmp_path, range(1), warm=("training.epoch=1",))
 
 
 def test_too_few_days_are_refused(tmp_path):
@@ -165,8 +180,9 @@ def test_nightly_updates_go_on_from_yesterday_under_their_own_settings(tmp_path,
     monkeypatch.setattr(
         daily.subprocess, "run", lambda words, **_: started.append(words) or SimpleNamespace(returncode=0)
     )
-    chain._update(7)
-    chain._update(8)
+    with FolderLock(tmp_path) as lock:
+        chain._update(7, lock)
+        chain._update(8, lock)
     first, second = started
     assert "--set=losses.gamma=0" in first and "--set=losses.gamma=0" in second
     assert not any(word.startswith("--warm-start") or "learning_rate" in word for word in first)

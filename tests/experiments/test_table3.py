@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from hrlrec_tf import folder_lock
 from hrlrec_tf.cli import main
 from hrlrec_tf.errors import ConfigError, TrainingError
 from hrlrec_tf.experiments import cells, table3, table3_page, table3_text, trials
@@ -14,6 +15,7 @@ from hrlrec_tf.experiments.cells import Run
 from hrlrec_tf.experiments.simulated import SimulatedFeed
 from hrlrec_tf.experiments.table3 import Experiment
 from hrlrec_tf.experiments.trials import TrialRun
+from hrlrec_tf.folder_lock import FolderLock
 from hrlrec_tf.simulator import world_file
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.trial import COUNTS, Trial
@@ -205,6 +207,14 @@ def test_trials_run_in_processes_are_kept_and_known_again(feed, capsys):
 def test_bad_usage_is_told(words, message, tmp_path, capsys):
     assert main(["reproduce", *words, "--out", str(tmp_path)]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("exhibit", ["table3", "fig4"])
+def test_a_folder_in_which_another_command_works_is_refused(exhibit, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(folder_lock, "_PATIENCE", 0.1)
+    with FolderLock(tmp_path):
+        assert main(["reproduce", exhibit, "--out", str(tmp_path)]) == 1
+    assert "another hrlrec works in" in capsys.readouterr().err and not list(tmp_path.glob("seed-*"))
 
 
 def test_a_world_file_with_a_wrong_field_is_refused(tmp_path):

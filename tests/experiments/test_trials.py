@@ -30,6 +30,11 @@ class Sleeper:
         program.wait()
 
 
+def runs(process: psutil.Process) -> bool:
+    """Where nobody asks for the exit code of an orphan it stays as a zombie."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 class Broken:
     def __str__(self) -> str:
         return "the broken one"
@@ -58,17 +63,21 @@ def test_a_killed_command_leaves_no_process(tmp_path) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent.parent)])}
     command = subprocess.Popen([sys.executable, "-c", code], env=environment)
-    until = time.monotonic() + 60
-    while not (tmp_path / "who").exists() and time.monotonic() < until:
+    try:
+        until = time.monotonic() + 120
+        while not (tmp_path / "who").exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        others = [psutil.Process(int(pid)) for pid in (tmp_path / "who").read_text().split()]
+    finally:
+        command.kill()
+        command.wait()
+    until = time.monotonic() + 20
+    while any(map(runs, others)) and time.monotonic() < until:
         time.sleep(0.1)
-    others = [psutil.Process(int(pid)) for pid in (tmp_path / "who").read_text().split()]
-    os.kill(command.pid, signal.SIGKILL)
-    command.wait()
-    _, alive = psutil.wait_procs(others, timeout=20)
-    assert not alive
+    assert not any(map(runs, others))
 
 
-def test_what_fails_is_said_at_once_and_returned(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_fails_is_said_and_returned(capsys: pytest.CaptureFixture[str]) -> None:
     failed = trials.execute_all([Broken(), Killed(), Fine()], 2)
-    assert failed["the broken one"] == "it broke" and "most likely for memory" in failed["the killed one"]
+    assert failed["the broken one"] == "it broke" and "perhaps killed for memory" in failed["the killed one"]
     assert len(failed) == 2 and "the broken one: it broke" in capsys.readouterr().err
