@@ -177,7 +177,7 @@ def _row(model: str, channel: int, chains: Sequence[Chain]) -> dict[str, Any]:
         "channel": chains[0].world.channel_names[channel],
         "seeds": len(chains),
     }
-    return {**labels, **means, "mean_change_low": low, "mean_change_high": high}
+    return {**labels, **means, "mean_change_low": max(low, 0.0), "mean_change_high": high}  # a change is >= 0
 
 
 def _figures_of(change: Floats, prefix: str) -> dict[str, float]:
