@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfx import types
@@ -21,6 +21,7 @@ from hrlrec_tf.data import parsing
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.prepare import prepare
+from hrlrec_tf.errors import LogError
 from tfx_pipeline.window import Window
 
 
@@ -40,6 +41,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           output_dict: `examples`, one artifact.
           exec_properties: `dataset`, a `DatasetConfig` as JSON, and `log`, its place; `date` and `days`, the window of
             a daily run, "" for one that stands alone.
+
+        Raises:
+          LogError: the log cannot be read, or leaves a split empty.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         settings = {**json.loads(exec_properties["dataset"]), "log": exec_properties["log"]}
@@ -47,7 +51,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if exec_properties["date"]:
             dataset = Window.of(exec_properties["date"], exec_properties["days"]).dataset(dataset)
         with _folder_beside(examples.uri) as folder:
-            prepare(dataset, folder, self._beam_pipeline_args, show_progress=sys.stderr.isatty())
+            summary = prepare(dataset, folder, self._beam_pipeline_args, show_progress=sys.stderr.isatty())
+            _check_splits(summary["requests"], str(dataset.log), exec_properties["date"])
             for name in os.listdir(folder):
                 target = f"Split-{name}" if name in SPLITS else name
                 _move(os.path.join(folder, name), os.path.join(examples.uri, target))
@@ -91,6 +96,17 @@ class SessionExampleGen(tfx.types.BaseBeamComponent):
         properties |= {"date": window.date, "days": window.days} if window else {"date": "", "days": ""}
         examples = types.Channel(type=tfx.types.standard_artifacts.Examples)
         super().__init__(SessionExampleGenSpec(examples=examples, **properties))
+
+
+def _check_splits(requests: Mapping[str, int], log: str, date: str) -> None:
+    """Raises `LogError` for a split without sessions, on which StatisticsGen would only say that it finds no files."""
+    for split in SPLITS:
+        if not requests[split]:
+            if date and split == "eval":
+                raise LogError(
+                    f"{log}: no rows of {date}, the newest day; look at what writes the log, or run another day"
+                )
+            raise LogError(f"{log}: split {split!r} holds no sessions; give a log of more rows or days")
 
 
 @contextlib.contextmanager

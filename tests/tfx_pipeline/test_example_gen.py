@@ -8,6 +8,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base import base_beam_executor
 
 from hrlrec_tf.data.prepare import read_summary
+from hrlrec_tf.errors import LogError
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.logs import write_log
 from tfx_pipeline.configs import IN_PROCESS
@@ -32,14 +33,19 @@ def run(tmp_path, log):
         list(IN_PROCESS), tmp_dir=str(tmp_path / "tmp"), unique_id="1"
     )
 
-    def once():
+    def once(date="", days=""):
         # As compiled, the log's place is another one than the one that the run is given.
         dataset = SessionExampleGen(dataset='{"log": "/compiled"}').spec.exec_properties["dataset"]
-        properties = {"dataset": dataset, "log": str(log), "date": "", "days": ""}
+        properties = {"dataset": dataset, "log": str(log), "date": date, "days": days}
         Executor(context).Do({}, {"examples": [examples]}, properties)
         return pathlib.Path(examples.uri)
 
     return once
+
+
+def test_a_newest_day_that_is_not_there_is_named(run):
+    with pytest.raises(LogError, match="no rows of 2024-01-04, the newest day"):
+        run("2024-01-04", Window("2024-01-04", train_days=2).days)
 
 
 def test_the_log_is_a_property_of_its_own():
