@@ -19,6 +19,7 @@ from hrlrec_tf.settings import Sections, build_sections, check_choices, check_ra
 
 Weights = tuple[float, float, float, float]
 REWARDS = ("click", "dwell", "diversity", "novelty")
+WARM = ("training.epochs=1",)  # settings of a training that goes on from yesterday's model, unless others are given
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tfx_pipeline.window import Window
 
 REGISTRY = "blessed"
-WARM = ("training.epochs=1",)  # settings of a run that goes on from the last model, unless others are given
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +107,7 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
 
 
 def _daily(args: argparse.Namespace, days: "Window", quotas: str, limits: "Limits") -> "Daily":
+    from hrlrec_tf.config import WARM
     from tfx_pipeline import blessed
     from tfx_pipeline.configs import Daily
 

@@ -17,14 +17,14 @@ from collections.abc import Sequence
 from tfx import v1 as tfx
 
 from hrlrec_tf import quotas
-from hrlrec_tf.config import preset
+from hrlrec_tf.config import WARM, preset
 from hrlrec_tf.data import beam_options, parsing
 from hrlrec_tf.data import config as datasets
 from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.errors import ConfigError, HrlrecError
 from tfx_pipeline import digest, kubeflow_entrypoint, kubeflow_settings, kubeflow_spec, limits
 from tfx_pipeline.configs import IN_PROCESS, Daily, Digests, PipelineConfig, Thresholds
-from tfx_pipeline.daily import REGISTRY, WARM
+from tfx_pipeline.daily import REGISTRY
 from tfx_pipeline.example_gen import SessionExampleGen
 from tfx_pipeline.kubeflow_settings import KubeflowSettings
 from tfx_pipeline.limits import Limits

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrlrec_tf.cli import main, write_json
+from hrlrec_tf.config import WARM
 from hrlrec_tf.errors import ConfigError, DataError, TrainingError
 from hrlrec_tf.experiments.simulated import HISTORY_LENGTH
 from hrlrec_tf.folder_lock import FolderLock
@@ -34,7 +35,6 @@ from hrlrec_tf.simulator.trial import Stage, Trial, run_trial
 
 FIRST_DAYS = 7  # under the logging policy
 WINDOW_DAYS = 7  # that a nightly update learns from
-WARM = ("training.epochs=1",)  # settings of a nightly update, unless others are given
 EPSILON = 0.1  # share of positions that explore while serving
 PER_HOUR = 40  # requests of the panel in each of 24 hours
 HOURS = 24
@@ -102,18 +102,22 @@ class Chain:
           ConfigError: the folder holds another chain, or another process works in it.
           TrainingError: an update failed.
         """
+        self.out.mkdir(parents=True, exist_ok=True)
+        with FolderLock(self.out) as lock:
+            first = self._open()
+            if first == self.days.stop:
+                return
+            with open(self._log, "a", buffering=1, encoding="utf-8") as output:
+                with redirect_stdout(output), redirect_stderr(output):
+                    self._live(first, lock)
+
+    def _open(self) -> int:
+        """Marks the folder as this chain's, if it is no other's; returns the first day that is not over."""
         mark = self.out / "chain.json"
         if mark.exists() and json.loads(mark.read_text("utf-8")) != json.loads(json.dumps(self.identity)):
             raise ConfigError(f"{self.out} holds another world, model or settings; choose another --out, or remove it")
-        self.out.mkdir(parents=True, exist_ok=True)
         write_json(mark, self.identity)
-        served = [day for day in self.days if self.trial(day) is not None]
-        last = max(served, default=FIRST_DAYS - 1)
-        if last + 1 == self.days.stop:
-            return
-        with FolderLock(self.out) as lock, open(self._log, "a", buffering=1, encoding="utf-8") as output:
-            with redirect_stdout(output), redirect_stderr(output):
-                self._live(last + 1, lock)
+        return max((day for day in self.days if self.trial(day) is not None), default=FIRST_DAYS - 1) + 1
 
     def _live(self, first: int, lock: int) -> None:
         """The days from `first` on; updates keep the file descriptor of the folder's lock open."""

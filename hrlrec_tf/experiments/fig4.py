@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hrlrec_tf import models
+from hrlrec_tf.config import WARM
 from hrlrec_tf.errors import ConfigError, TrainingError
 from hrlrec_tf.evaluation import significance
 from hrlrec_tf.experiments import formatting, trials
-from hrlrec_tf.experiments.daily import FIRST_DAYS, WARM, Chain
+from hrlrec_tf.experiments.daily import FIRST_DAYS, Chain
 from hrlrec_tf.simulator.config import WorldConfig
 
 WEEK = 7
@@ -184,7 +185,7 @@ def _figures_of(change: Floats, prefix: str) -> dict[str, float]:
     known = change[~np.isnan(change)]
     return {
         f"{prefix}mean_change": _mean(known),
-        f"{prefix}max_change": float(known.max(initial=0.0)) if known.size else math.nan,
+        f"{prefix}max_change": float(known.max()) if known.size else math.nan,
         f"{prefix}new_hours": float(np.isnan(change).mean()),
     }
 

@@ -85,13 +85,14 @@ def _online(args: argparse.Namespace) -> Mapping[str, Any]:
     if args.replicates and args.exhibit == "fig4":
         raise ConfigError("fig4 compares versions on one panel, without a bootstrap: leave --replicates out")
 
+    from hrlrec_tf.config import WARM
     from hrlrec_tf.evaluation import ab_test
-    from hrlrec_tf.experiments import cells, daily, fig4, fig4_page, fig4_text, table3, table3_page, table3_text
+    from hrlrec_tf.experiments import cells, fig4, fig4_page, fig4_text, table3, table3_page, table3_text
     from hrlrec_tf.simulator import world_file
 
     world = world_file.load(args.world or args.exhibit)
     if args.exhibit == "fig4":
-        chains = fig4.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set, args.warm or daily.WARM)
+        chains = fig4.Experiment(world, pathlib.Path(args.out), range(args.seeds), args.set, args.warm or WARM)
         with _held(chains.out):
             result = fig4.reproduce(chains, args.jobs or cells.fitting_jobs())
             text = fig4_text.markdown(result)

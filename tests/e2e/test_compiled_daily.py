@@ -1,38 +1,26 @@
 """Two days of a feed by the compiled daily pipeline, task by task, end as `hrlrec daily` does."""
 
 import pytest
+import small_feed
 import tiny
 
 from hrlrec_tf import cli
-from hrlrec_tf.simulator.config import WorldConfig
-from hrlrec_tf.simulator.logs import write_log
 from tfx_pipeline import blessed, compiled, kubeflow_runner
 from tfx_pipeline.local_cluster import LocalCluster, TaskError
 
 pytestmark = pytest.mark.slow
 DATES = ("2024-01-03", "2024-01-04")
-SETTINGS = (*tiny.QUIET, "training.epochs=2")
-LIMITS = (
-    "data: {hours: 1.0, rows: [0.1, 10.0]}\n"
-    "model: {auc_change: -1.0, channel_auc_change: -1.0, rela_impr: -1000, channel_rela_impr: -1000, "
-    "mean_share_change: 100, max_share_change: 100}\n"
-    "thresholds: {auc: 0.0, calibration: [0.0, 100.0], latency_seconds: 60}\n"
-)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("feed")
-    write_log(WorldConfig(users=60, items=120, days=5, requests_per_day=60), folder / "log", progress=False)
-    (folder / "limits.yaml").write_text(LIMITS, "utf-8")
-    return folder
+    return small_feed.write(tmp_path_factory.mktemp("feed"))
 
 
 @pytest.fixture(scope="module")
 def words(folder):
     """Options that both ways of running take."""
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    return ["--train-days", "2", "--limits", str(folder / "limits.yaml"), *settings]
+    return small_feed.options(folder, *tiny.QUIET, "training.epochs=2")
 
 
 @pytest.fixture(scope="module")

@@ -8,34 +8,24 @@ import sys
 import time
 
 import pytest
+import small_feed
 import tensorflow as tf
 
-from hrlrec_tf.simulator.config import WorldConfig
-from hrlrec_tf.simulator.logs import write_log
 from tfx_pipeline import blessed
 
 pytestmark = pytest.mark.slow
 
 SETTINGS = ("network.state_dim=16", "network.embedding_dim=8", "training.epochs=1")
-LIMITS = (
-    "data: {hours: 1.0, rows: [0.1, 10.0]}\n"
-    "model: {auc_change: -1.0, channel_auc_change: -1.0, rela_impr: -1000, channel_rela_impr: -1000, "
-    "mean_share_change: 100, max_share_change: 100}\n"
-    "thresholds: {auc: 0.0, calibration: [0.0, 100.0]}\n"
-)
 
 
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("feed")
-    write_log(WorldConfig(users=60, items=120, days=5, requests_per_day=60), folder / "log", progress=False)
-    (folder / "limits.yaml").write_text(LIMITS)
-    return folder
+    return small_feed.write(tmp_path_factory.mktemp("feed"))
 
 
 def command(feed, work, date, *more):
-    words = ["daily", "--log", feed / "log", "--workdir", work, "--date", date, "--train-days", "2"]
-    words += ["--limits", feed / "limits.yaml", *(word for setting in SETTINGS for word in ("--set", setting)), *more]
+    words = ["daily", "--log", feed / "log", "--workdir", work, "--date", date]
+    words += [*small_feed.options(feed, *SETTINGS), *more]
     return [sys.executable, "-m", "hrlrec_tf.cli", *map(str, words)]
 
 
