@@ -11,8 +11,8 @@ import hrlrec_tf  # noqa: F401  (selects Keras 2 before anything here imports Te
 
 def __getattr__(name: str) -> Any:
     """Kubeflow names an artifact's class by this package and its own name; TFX is imported when it is asked for."""
-    if name == "GateReport":
-        from tfx_pipeline.reports import GateReport
+    if name in ("GateReport", "ModelCard"):
+        from tfx_pipeline import reports
 
-        return GateReport
+        return getattr(reports, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,8 @@ A registry is a folder with one folder per pushed version:
 * `panel.tfrecord.gz`, the sessions whose users make up the fixed panel;
 * `card.json` and `card.md`, the model card.
 
-A version's folder appears complete or not at all.
+A version's folder appears complete or not at all. Beside them `refused/DATE` has the card of a model that was not
+pushed.
 """
 
 import json
@@ -21,6 +22,7 @@ from tfx_pipeline.reports import GateError
 
 MODEL, EXPORT, PANEL, CARD, CARD_TEXT = "model", "export", "panel.tfrecord.gz", "card.json", "card.md"
 WITHDRAWN = "withdrawn"  # folder beside the versions that were taken back
+REFUSED = "refused"  # folder beside the versions, with the cards of models that were not pushed
 FIRST_RUN = "FIRST_RUN"  # stands in the artifact of `LastBlessed` where nothing was blessed yet
 
 
@@ -58,6 +60,35 @@ def record(registry: str, version: int, parts: Mapping[str, str], texts: Mapping
             file.write(text)
     fileio.rename(scratch, target, overwrite=True)
     return target
+
+
+def refuse(registry: str, date: str, texts: Mapping[str, str], keep: int) -> str:
+    """Keeps the card of a model that was not pushed, in place of an earlier one of that date.
+
+    Args:
+      registry: folder or URI.
+      date: of the run, ISO.
+      texts: file name -> content.
+      keep: how many dates stay, the newest.
+
+    Returns:
+      The folder of the card.
+    """
+    folder = f"{registry.rstrip('/')}/{REFUSED}"
+    fileio.makedirs(f"{folder}/{date}")
+    for name, text in texts.items():
+        io_utils.write_string_file(f"{folder}/{date}/.{name}", text)
+        fileio.rename(f"{folder}/{date}/.{name}", f"{folder}/{date}/{name}", overwrite=True)
+    for old in sorted(name.rstrip("/") for name in fileio.listdir(folder))[: -max(keep, 1)]:
+        fileio.rmtree(f"{folder}/{old}")
+    return f"{folder}/{date}"
+
+
+def accept(registry: str, date: str) -> None:
+    """Removes the card of the model that was refused on a date: another one has been pushed."""
+    folder = f"{registry.rstrip('/')}/{REFUSED}/{date}"
+    if fileio.exists(folder):
+        fileio.rmtree(folder)
 
 
 def card(registry: str, version: int) -> dict[str, Any]:

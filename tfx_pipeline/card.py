@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hrlrec_tf.experiments import formatting
+from tfx_pipeline import blessed
 from tfx_pipeline.evaluator import COUNT
 
 _MODELS = {"prediction": "this model", "prediction_base": "the last blessed model", "prediction_lr": "LR"}
@@ -13,7 +14,7 @@ _TITLES = {"data": "Data", "quality": "Quality", "stability": "Stability", "serv
 
 
 def build(
-    version: int,
+    faults: Sequence[str],
     window: Mapping[str, Any],
     gates: Mapping[str, Mapping[str, Any]],
     metrics: Mapping[str, Any],
@@ -21,19 +22,20 @@ def build(
     config: Mapping[str, Any],
     lineage: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The card as plain values.
+    """The card as plain values; its `version` is None until the model is pushed.
 
     Args:
-      version: pushed.
+      faults: why the model may not be pushed, as sentences; empty when it may.
       window: days of the run.
-      gates: name -> `findings` and `figures`.
+      gates: name -> report; see `reports`.
       metrics: of the evaluation: slice feature ("" for the whole) -> value -> metric -> number.
       training: `result.json` of the training.
       config: the model's settings.
       lineage: what the run was made of: URIs, digests, the version gone on from.
     """
     return {
-        "version": version,
+        "version": None,
+        "faults": list(faults),
         "window": dict(window),
         "metrics": dict(metrics),
         "gates": {name: dict(report) for name, report in gates.items()},
@@ -43,13 +45,20 @@ def build(
     }
 
 
+def files(card: Mapping[str, Any]) -> dict[str, str]:
+    """The card for programs and for people: file name -> text."""
+    return {blessed.CARD: json.dumps(card, indent=2, sort_keys=True), blessed.CARD_TEXT: markdown(card)}
+
+
 def markdown(card: Mapping[str, Any]) -> str:
     """The card for people."""
     window, lineage = card["window"], card["lineage"]
     base = lineage.get("base_version")
     lines = [
-        f"# Model {card['version']}",
+        f"# Model of {window['dates'][-1]}, refused" if card["faults"] else f"# Model {card['version']}",
         "",
+        *(f"* **Not pushed:** {fault}." for fault in card["faults"]),
+        *([""] if card["faults"] else []),
         f"Trained on {window['dates'][0]} to {window['dates'][-2]}, judged on {window['dates'][-1]}; "
         + (f"goes on from version {base}." if base else "the first model, trained from the start."),
         "",

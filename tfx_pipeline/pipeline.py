@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from tfx import v1 as tfx
@@ -18,7 +18,7 @@ from tfx_pipeline.gates import AnomalyGate, ServingCheck
 from tfx_pipeline.impression_scorer import SPLIT as EVALUATION_SPLIT
 from tfx_pipeline.impression_scorer import ImpressionScorer
 from tfx_pipeline.model_gates import QualityGate, StabilityGate
-from tfx_pipeline.recording import RecordBlessed
+from tfx_pipeline.release import RecordBlessed, ReleaseGate
 
 DIGEST = "digest"  # the execution property that carries a node's digest
 
@@ -45,6 +45,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "BaselineTrainer": _CHECKED,
     "QualityGate": (*_TRAINED, "limits"),
     "StabilityGate": (*_TRAINED, "limits"),
+    "ReleaseGate": _JUDGED,
     "RecordBlessed": _JUDGED,
 }
 
@@ -53,7 +54,7 @@ def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
     """Log to pushed model: sessions, validation, transform, training, evaluation, serving check, push.
 
     A daily run (`config.daily`) also looks at the newest day, goes on from the last blessed model, is held against it
-    and against logistic regression, and is recorded for the next run.
+    and against logistic regression, stops where a model may not be pushed, and is recorded for the next run.
 
     Args:
       config: everything the pipeline knows; nothing else is read, so equal configurations give equal pipelines.
@@ -131,7 +132,7 @@ def _model_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
     """A run that stands alone."""
     trainer = _trainer("tfx_pipeline.trainer.run_fn", data, {"config": config.model})
     scorer = ImpressionScorer(examples=data.examples, model=trainer.outputs["model"])
-    return [trainer, scorer, *_blessing_components(config, data, trainer, scorer, [])]
+    return [trainer, scorer, *_blessing_components(config, data, trainer, scorer)]
 
 
 def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent]:
@@ -169,26 +170,34 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
         limits=model_limits,
         panel_size=daily.panel_size,
     )
-    blessing = _blessing_components(config, data, trainer, scorer, [quality, stability])
-    evaluation, _, pusher = blessing
-    record = RecordBlessed(
-        pushed=pusher.outputs["pushed_model"],
-        model=model,
-        model_run=trainer.outputs["model_run"],
+    evaluation, check, pusher = _blessing_components(config, data, trainer, scorer)
+    made = {"model": model, "model_run": trainer.outputs["model_run"]}
+    release = ReleaseGate(
+        **made,
         base=base,
         evaluation=evaluation.outputs["evaluation"],
         data_report=data_gate.outputs["report"],
         quality_report=quality.outputs["report"],
         stability_report=stability.outputs["report"],
         registry=daily.registry,
-        serving=config.serving if daily.prune_served else "",
         date=daily.window.date,
         days=daily.window.days,
         log=dataset["log"],
         lineage=json.dumps({"dataset": dataset, "digests": dataclasses.asdict(config.digests)}, sort_keys=True),
         keep=daily.keep,
     )
-    return [last, data_gate, trainer, baseline, scorer, quality, stability, *blessing, record]
+    pusher.add_upstream_node(release)
+    record = RecordBlessed(
+        **made,
+        pushed=pusher.outputs["pushed_model"],
+        model_card=release.outputs["model_card"],
+        stability_report=stability.outputs["report"],
+        registry=daily.registry,
+        serving=config.serving if daily.prune_served else "",
+        keep=daily.keep,
+    )
+    judges = [quality, stability, evaluation, check, release]
+    return [last, data_gate, trainer, baseline, scorer, *judges, pusher, record]
 
 
 def _trainer(run_fn: str, data: _Data, settings: Mapping[str, Any], **more: Any) -> BaseComponent:
@@ -205,9 +214,9 @@ def _trainer(run_fn: str, data: _Data, settings: Mapping[str, Any], **more: Any)
 
 
 def _blessing_components(
-    config: PipelineConfig, data: _Data, trainer: BaseComponent, scorer: BaseComponent, gates: Sequence[BaseComponent]
+    config: PipelineConfig, data: _Data, trainer: BaseComponent, scorer: BaseComponent
 ) -> list[BaseComponent]:
-    """Evaluator, ServingCheck and the Pusher behind them and behind `gates`."""
+    """Evaluator, ServingCheck and the Pusher behind them."""
     model = trainer.outputs["model"]
     evaluation = tfx.components.Evaluator(
         examples=scorer.outputs["impressions"],
@@ -232,8 +241,6 @@ def _blessing_components(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.serving)
         ),
     )
-    for gate in gates:
-        pusher.add_upstream_node(gate)
     return [evaluation, check, pusher]
 
 

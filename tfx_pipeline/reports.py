@@ -1,4 +1,4 @@
-"""What a gate that let a run through has to say: an artifact with one JSON file, for the model card."""
+"""What gates have to say: an artifact with one JSON file, for the model card; and the card itself."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,28 @@ class GateReport(tfx.dsl.Artifact):
     TYPE_NAME = "tfx_pipeline.GateReport"  # Kubeflow imports the class by it
 
 
-def write(uri: str, findings: Sequence[str], figures: Mapping[str, Any]) -> None:
+class ModelCard(tfx.dsl.Artifact):
+    """The card of a model that may be pushed; see `card`."""
+
+    TYPE_NAME = "tfx_pipeline.ModelCard"
+
+
+def write(uri: str, findings: Sequence[str], figures: Mapping[str, Any], faults: Sequence[str] = ()) -> None:
     """Writes a report.
 
     Args:
       uri: of a `GateReport`.
       findings: sentences for a reader.
       figures: plain values, for programs.
+      faults: sentences that forbid the push; the `ReleaseGate` stops the run for them.
     """
+    report = {"faults": list(faults), "findings": list(findings), "figures": dict(figures)}
     with fileio.open(f"{uri}/{FILE}", "w") as file:
-        file.write(json.dumps({"findings": list(findings), "figures": dict(figures)}, indent=2, sort_keys=True))
+        file.write(json.dumps(report, indent=2, sort_keys=True))
 
 
 def read(uri: str) -> dict[str, Any]:
-    """`findings` and `figures` of a report."""
+    """`faults`, `findings` and `figures` of a report."""
     with fileio.open(f"{uri}/{FILE}") as file:
         return json.loads(file.read())
 

@@ -3,14 +3,19 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 from tfx import v1 as tfx
+from tfx.components.evaluator import executor as evaluator_executor
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
+from tfx.utils import json_utils, proto_utils
 
 from hrlrec_tf.features import FeatureSpec, Kind
-from tfx_pipeline.configs import Digests, PipelineConfig
+from tfx_pipeline import evaluator
+from tfx_pipeline.configs import Digests, PipelineConfig, Thresholds
+from tfx_pipeline.impression_scorer import position_group
 
 SPEC = FeatureSpec(list_length=2, history_length=1, max_tags=2, optional={"item_price": Kind.FLOAT})
 
@@ -55,6 +60,42 @@ def artifact(kind: type, folder: pathlib.Path, number: int = 1):
     return result
 
 
+def evaluate(folder: pathlib.Path, impressions: Mapping[str, np.ndarray], thresholds: Thresholds):
+    """Runs the stock Evaluator's executor; returns the evaluation folder and the blessing.
+
+    `impressions` has the columns `channel`, `position`, `label` and `prediction`, in this order.
+    """
+    examples = [
+        example(
+            {
+                "label": [float(label)],
+                "weight": [1.0],
+                "prediction": [float(prediction)],
+                "channel": [str(channel)],
+                "position": [int(position)],
+                "position_group": [position_group(position)],
+                "user_id": ["u"],
+            }
+        )
+        for channel, position, label, prediction in zip(*impressions.values(), strict=True)
+    ]
+    blessing = artifact(tfx.types.standard_artifacts.ModelBlessing, folder / "blessing")
+    evaluation = artifact(tfx.types.standard_artifacts.ModelEvaluation, folder / "evaluation")
+    evaluator_executor.Executor().Do(
+        {
+            "examples": [examples_artifact(folder / "impressions", {"eval": examples})],
+            "model": [artifact(tfx.types.standard_artifacts.Model, folder / "model")],
+        },
+        {"evaluation": [evaluation], "blessing": [blessing]},
+        {
+            "eval_config": proto_utils.proto_to_json(evaluator.eval_config(thresholds)),
+            "example_splits": json_utils.dumps(None),
+            "module_path": evaluator.MODULE,
+        },
+    )
+    return evaluation.uri, blessing
+
+
 def pipeline_config(**changes) -> PipelineConfig:
     """A pipeline whose paths need not exist."""
     settings = {
@@ -85,15 +126,16 @@ def session(user: str, items: tuple[str, str], channels: tuple[str, str] = ("new
 
 
 class Model(tf.Module):
-    """Places the first candidates as they come; scores logged rows by their position."""
+    """Places the first candidates (or the last) as they come; scores logged rows by their position."""
 
-    def __init__(self, spec: FeatureSpec) -> None:
+    def __init__(self, spec: FeatureSpec, first: bool = True) -> None:
         super().__init__()
         self._spec = spec
+        self._placed = slice(spec.list_length) if first else slice(-spec.list_length, None)
 
     @tf.function
     def rank(self, **inputs):
-        item_id, channel = (inputs[f"candidate_{name}"][:, : self._spec.list_length] for name in ("item_id", "channel"))
+        item_id, channel = (inputs[f"candidate_{name}"][:, self._placed] for name in ("item_id", "channel"))
         outputs = ("click_probability", "q_channel", "q_item", "propensity_channel", "propensity_item")
         return {"item_id": item_id, "channel": channel, **dict.fromkeys(outputs, tf.ones_like(item_id, tf.float32))}
 
@@ -104,14 +146,14 @@ class Model(tf.Module):
         return {"click_probability": 0.5 / tf.cast(position + 1, tf.float32)}
 
 
-def save_model(folder: pathlib.Path, spec: FeatureSpec = SPEC) -> None:
+def save_model(folder: pathlib.Path, spec: FeatureSpec = SPEC, first: bool = True) -> None:
     """Exports a `Model` with the signatures `rank` and `score_examples`."""
     dtypes = {Kind.STRING: tf.string, Kind.INT: tf.int64, Kind.FLOAT: tf.float32}
     inputs = {
         name: tf.TensorSpec([None, None][:rank], dtypes[kind], name)
         for name, (kind, rank) in spec.serving_inputs().items()
     }
-    module = Model(spec)
+    module = Model(spec, first)
     signatures = {
         "rank": module.rank.get_concrete_function(**inputs),
         "score_examples": module.score_examples.get_concrete_function(tf.TensorSpec([None], tf.string, "examples")),

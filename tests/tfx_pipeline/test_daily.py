@@ -92,12 +92,12 @@ def test_the_card_says_what_was_learnt_and_how_it_was_judged():
     auc = {"": {"prediction": 0.71, "prediction_base": 0.7, "prediction_lr": 0.65}}
     shown = {"channel_shares": {"news": 0.6, "video": 0.4}, "distinct_lists": 90, "between_user_channel_variance": 0.02}
     written = card.build(
-        version=8,
+        faults=[],
         window={"dates": ["2024-01-01", "2024-01-02", "2024-01-03"]},
         gates={
-            "data": {"findings": ["channel 'radio' is new"], "figures": {}},
-            "quality": {"findings": [], "figures": {"auc": auc}},
-            "stability": {"findings": [], "figures": {"old": shown, "new": shown}},
+            "data": {"faults": [], "findings": ["channel 'radio' is new"], "figures": {}},
+            "quality": {"faults": [], "findings": [], "figures": {"auc": auc}},
+            "stability": {"faults": [], "findings": [], "figures": {"old": shown, "new": shown}},
         },
         metrics={
             "": {"": {"auc": 0.71, "calibration": 1.01, "example_count": 1e6}},

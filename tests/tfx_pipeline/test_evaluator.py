@@ -1,14 +1,9 @@
 """The stock Evaluator on scored impressions: slices equal scikit-learn's, thresholds bless or refuse."""
 
-import pathlib
-
 import numpy as np
 import pipeline_fakes as fakes
 import pytest
 import sklearn.metrics
-from tfx import v1 as tfx
-from tfx.components.evaluator import executor
-from tfx.utils import json_utils, proto_utils
 
 from tfx_pipeline import evaluator
 from tfx_pipeline.configs import Thresholds
@@ -34,42 +29,9 @@ def impressions() -> dict[str, np.ndarray]:
     }
 
 
-def evaluate(folder: pathlib.Path, impressions: dict[str, np.ndarray], thresholds: Thresholds):
-    """Runs the stock Evaluator's executor; returns the evaluation folder and the blessing."""
-    examples = [
-        fakes.example(
-            {
-                "label": [float(label)],
-                "weight": [1.0],
-                "prediction": [float(prediction)],
-                "channel": [str(channel)],
-                "position": [int(position)],
-                "position_group": [position_group(position)],
-                "user_id": ["u"],
-            }
-        )
-        for channel, position, label, prediction in zip(*impressions.values(), strict=True)
-    ]
-    blessing = fakes.artifact(tfx.types.standard_artifacts.ModelBlessing, folder / "blessing")
-    evaluation = fakes.artifact(tfx.types.standard_artifacts.ModelEvaluation, folder / "evaluation")
-    executor.Executor().Do(
-        {
-            "examples": [fakes.examples_artifact(folder / "impressions", {"eval": examples})],
-            "model": [fakes.artifact(tfx.types.standard_artifacts.Model, folder / "model")],
-        },
-        {"evaluation": [evaluation], "blessing": [blessing]},
-        {
-            "eval_config": proto_utils.proto_to_json(evaluator.eval_config(thresholds)),
-            "example_splits": json_utils.dumps(None),
-            "module_path": evaluator.MODULE,
-        },
-    )
-    return evaluation.uri, blessing
-
-
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory, impressions):
-    return evaluate(tmp_path_factory.mktemp("evaluator"), impressions, Thresholds(auc=0.3, calibration=(0.1, 10)))
+    return fakes.evaluate(tmp_path_factory.mktemp("evaluator"), impressions, Thresholds(auc=0.3, calibration=(0.1, 10)))
 
 
 def oracle(label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
@@ -109,7 +71,7 @@ def test_a_model_within_its_thresholds_is_blessed(evaluated):
 
 def test_a_model_below_a_threshold_is_refused_with_its_reasons(tmp_path, impressions):
     few = {name: values[:300] for name, values in impressions.items()}
-    evaluation, blessing = evaluate(tmp_path, few, Thresholds(auc=0.99, calibration=(0.1, 0.2)))
+    evaluation, blessing = fakes.evaluate(tmp_path, few, Thresholds(auc=0.99, calibration=(0.1, 0.2)))
     assert blessing.get_int_custom_property("blessed") == 0
     auc, calibration = sorted(evaluator.read_failures(evaluation))
     assert auc.startswith("auc is 0.") and auc.endswith("required is at least 0.99")

@@ -35,7 +35,7 @@ def test_a_daily_run_is_told_its_date(tmp_path):
     spec = yaml.safe_load(output.read_text("utf-8"))
     tasks, parameters = spec["root"]["dag"]["tasks"], spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["date"]["defaultValue"] == "2024-03-31" and parameters["first"]["defaultValue"] == 0
-    for task in ("SessionExampleGen", "DataGate", "RecordBlessed"):
+    for task in ("SessionExampleGen", "DataGate", "ReleaseGate"):
         assert tasks[task]["inputs"]["parameters"]["date"] == {"componentInputParameter": "date"}
         assert '"train_days": 3' in constant(tasks[task], "days").replace("\\", "")
     assert constant(tasks["LastBlessed"], "registry").strip('"') == "gs://bucket/root/blessed"

@@ -1,14 +1,21 @@
 """Gates on a new model: what they let pass, what stops it, and what they say."""
 
+import dataclasses
+import json
+import pathlib
+
 import numpy as np
 import pandas as pd
 import pipeline_fakes as fakes
 import pytest
+import tensorflow as tf
 from sklearn.metrics import roc_auc_score
+from tfx import v1 as tfx
 
-from tfx_pipeline import model_gates
+from hrlrec_tf.data import schema
+from tfx_pipeline import blessed, model_gates, reports
 from tfx_pipeline.impression_scorer import BASE, BASELINE, PREDICTION
-from tfx_pipeline.model_gates import ModelLimits
+from tfx_pipeline.model_gates import ModelLimits, QualityGate, StabilityGate
 
 LIMITS = ModelLimits()
 
@@ -94,3 +101,75 @@ def test_a_panel_is_offered_the_same_candidates(tmp_path):
     # The fake model places the first candidates as they come: the same list for both users.
     assert (shown.requests, shown.users, shown.distinct_lists) == (2, 2, 1)
     assert shown.channel_shares == {"news": 0.5, "video": 0.5}
+
+
+@pytest.mark.parametrize(("skill", "faults"), [(2.0, 0), (0.2, 2)])
+def test_the_quality_gate_reports_what_the_impressions_say(tmp_path, skill, faults):
+    scored = rows(**{PREDICTION: skill, BASE: 1.0, BASELINE: 0.9})
+    scored = scored[scored["channel"] == "news"]
+    impressions = fakes.examples_artifact(
+        tmp_path / "impressions",
+        {
+            "eval": [
+                fakes.example(
+                    {"channel": [row["channel"]], "user_id": ["u"], "position": [1]}
+                    | {name: [float(row[name])] for name in ("label", PREDICTION, BASE, BASELINE)}
+                )
+                for row in scored.to_dict("records")
+            ]
+        },
+    )
+    report = fakes.artifact(reports.GateReport, tmp_path / "report")
+    limits = json.dumps(dataclasses.asdict(ModelLimits(channel_rows=10_000)))
+    QualityGate.test_call(impressions=impressions, report=report, limits=limits)
+    told = reports.read(report.uri)
+    assert len(told["faults"]) == faults
+    assert told["figures"]["auc"][""][BASE] == pytest.approx(roc_auc_score(scored["label"], scored[BASE]), abs=1e-6)
+
+
+def stability(folder, base, sessions):
+    """Calls the StabilityGate; returns its report and the panel that it hands on."""
+    declared = fakes.artifact(tfx.types.standard_artifacts.Schema, folder / "schema")
+    schema.write(schema.to_schema(fakes.SPEC), folder / "schema" / "schema.pbtxt")
+    fakes.save_model(folder / "model" / "Format-Serving")
+    report = fakes.artifact(reports.GateReport, folder / "report")
+    StabilityGate.test_call(
+        model=fakes.artifact(tfx.types.standard_artifacts.Model, folder / "model"),
+        base=base,
+        examples=fakes.examples_artifact(folder / "sessions", {"eval": sessions}),
+        schema=declared,
+        report=report,
+        limits=json.dumps(dataclasses.asdict(LIMITS)),
+        panel_size=2,
+    )
+    return reports.read(report.uri), pathlib.Path(report.uri, blessed.PANEL)
+
+
+def test_the_panel_is_drawn_once_and_handed_on(tmp_path):
+    base = fakes.artifact(tfx.types.standard_artifacts.Model, tmp_path / "base")
+    (tmp_path / "base" / blessed.FIRST_RUN).touch()
+    told, panel = stability(tmp_path / "first", base, [fakes.session(f"u{n}", ("a", "b")) for n in range(3)])
+    assert told["faults"] == [] and told["figures"].keys() == {"new"}
+    assert told["findings"] == ["no model was blessed before: 2 requests make up the panel from now on"]
+    base = fakes.artifact(tfx.types.standard_artifacts.Model, tmp_path / "blessed")
+    fakes.save_model(tmp_path / "blessed" / "Format-Serving")
+    (tmp_path / "blessed" / blessed.PANEL).write_bytes(panel.read_bytes())
+    told, later = stability(tmp_path / "second", base, [fakes.session("another", ("c", "d"), ("video", "video"))])
+    assert told["faults"] == [] and told["figures"]["old"] == told["figures"]["new"]
+    assert told["figures"]["new"]["users"] == 2
+    assert records(later) == records(panel)
+
+
+def records(path):
+    serialized = tf.data.TFRecordDataset(str(path), compression_type="GZIP").as_numpy_iterator()
+    return [tf.train.Example.FromString(each) for each in serialized]
+
+
+def test_the_stability_gate_reports_another_channel_mix(tmp_path):
+    base = fakes.artifact(tfx.types.standard_artifacts.Model, tmp_path / "base")
+    fakes.save_model(tmp_path / "base" / "Format-Serving", first=False)
+    panel = [fakes.session("u", ("a", "b"), ("news", "news")), fakes.session("v", ("c", "d"), ("video", "video"))]
+    fakes.write_records(tmp_path / "base" / blessed.PANEL, panel)
+    told, _ = stability(tmp_path, base, panel)
+    largest, mean = told["faults"]
+    assert largest.startswith("channel 'video' went from 100.0% to 0.0% of the panel's lists") and "average" in mean

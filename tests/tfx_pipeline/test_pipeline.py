@@ -17,7 +17,8 @@ MODEL = {"Trainer", "ImpressionScorer"}
 JUDGEMENT = {"Evaluator", "ServingCheck", "Pusher"}
 ALL = DATA | VALIDATION | MODEL | JUDGEMENT
 GATES = {"QualityGate", "StabilityGate"}
-DAILY = ALL | GATES | {"LastBlessed", "DataGate", "BaselineTrainer", "RecordBlessed"}
+RELEASE = {"ReleaseGate", "RecordBlessed"}
+DAILY = ALL | GATES | RELEASE | {"LastBlessed", "DataGate", "BaselineTrainer"}
 
 SERIES = Daily(Window("2024-03-31"), "/blessed")
 
@@ -66,11 +67,11 @@ def test_an_edit_changes_the_digests_of_what_depends_on_it(change, rerun):
         ({"newest": 7}, DAILY - DATA - VALIDATION - {"BaselineTrainer"}),
         (
             {"data": DataLimits(hours=1.0)},
-            GATES | JUDGEMENT - {"Evaluator", "ServingCheck"} | {"DataGate", "RecordBlessed"},
+            GATES | RELEASE | {"DataGate", "Pusher"},
         ),
-        ({"catalogue": True}, MODEL | GATES | JUDGEMENT | {"RecordBlessed"}),
-        ({"quotas": "news: {at_least: 1}"}, MODEL | GATES | JUDGEMENT | {"RecordBlessed"}),
-        ({"keep": 3}, GATES | JUDGEMENT - {"Evaluator", "ServingCheck"} | {"DataGate", "RecordBlessed"}),
+        ({"catalogue": True}, MODEL | GATES | JUDGEMENT | RELEASE),
+        ({"quotas": "news: {at_least: 1}"}, MODEL | GATES | JUDGEMENT | RELEASE),
+        ({"keep": 3}, GATES | RELEASE | {"DataGate", "Pusher"}),
     ],
     ids=["a newer base", "limits", "catalogue", "quotas", "retention"],
 )
@@ -98,7 +99,8 @@ def test_nothing_is_trained_before_the_anomaly_gate():
 
     assert all("AnomalyGate" in ancestors(name) for name in {"Transform"} | MODEL | JUDGEMENT)
     assert all("DataGate" in ancestors(name) for name in {"Trainer", "BaselineTrainer"} | GATES | JUDGEMENT)
-    assert {"Evaluator", "ServingCheck"} | GATES <= upstream["Pusher"] <= ancestors("RecordBlessed")
+    assert {"Evaluator"} | GATES <= upstream["ReleaseGate"]
+    assert {"ReleaseGate", "ServingCheck"} <= upstream["Pusher"] <= ancestors("RecordBlessed")
 
 
 def test_equal_configurations_give_equal_pipelines():
