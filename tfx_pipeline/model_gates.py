@@ -31,7 +31,8 @@ class ModelLimits:
 
     Attributes:
       auc_change: lowest accepted change of AUC against the last blessed model, on the newest day.
-      channel_auc_change: the same within each channel.
+      channel_auc: lowest accepted AUC within each channel; that of the whole is `Thresholds.auc`.
+      channel_auc_change: lowest accepted change within each channel.
       channel_rows: impressions from which on a channel is judged.
       rela_impr: lowest accepted RelaImpr over LR, in percent.
       channel_rela_impr: the same within each channel.
@@ -41,6 +42,7 @@ class ModelLimits:
     """
 
     auc_change: float = -0.005
+    channel_auc: float = 0.5
     channel_auc_change: float = -0.02
     channel_rows: int = 1000
     rela_impr: float = 0.0
@@ -131,6 +133,8 @@ def quality_faults(figures: Mapping[str, Mapping[str, float]], limits: ModelLimi
     for channel, auc in figures.items():
         where = f" in channel {channel!r}" if channel else ""
         least = limits.channel_auc_change if channel else limits.auc_change
+        if channel and auc[PREDICTION] < limits.channel_auc:
+            yield f"AUC{where} is {auc[PREDICTION]:.4f}, required is at least {limits.channel_auc:g}"
         change = auc[PREDICTION] - auc.get(BASE, math.nan)
         if change < least:
             yield (

@@ -59,6 +59,10 @@ def test_aucs_are_those_of_scikit_learn():
             ],
         ),
         ({"": {PREDICTION: 0.7, BASE: 0.7, BASELINE: 0.6}, "news": {PREDICTION: float("nan"), BASE: 0.63}}, []),
+        (
+            {"": {PREDICTION: 0.7, BASE: 0.7, BASELINE: 0.6}, "news": {PREDICTION: 0.48, BASE: 0.48}},
+            ["AUC in channel 'news' is 0.4800, required is at least 0.5"],
+        ),
     ],
 )
 def test_what_a_model_may_lose(figures, messages):
