@@ -10,6 +10,7 @@ A version's folder appears complete or not at all.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from tfx_pipeline.reports import GateError
 
 MODEL, EXPORT, PANEL, CARD, CARD_TEXT = "model", "export", "panel.tfrecord.gz", "card.json", "card.md"
 WITHDRAWN = "withdrawn"  # folder beside the versions that were taken back
+_HALF_REMOVED = re.compile(r"\.\d+\.removed")  # a version on its way out
 FIRST_RUN = "FIRST_RUN"  # stands in the artifact of `LastBlessed` where nothing was blessed yet
 
 
@@ -80,7 +82,7 @@ def dates(registry: str) -> dict[int, str]:
 
 
 def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:
-    """Removes all but the newest records; returns what it removed.
+    """Removes all but the newest records, and what a killed call left half removed; returns what it removed.
 
     Args:
       registry: the records.
@@ -91,6 +93,9 @@ def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:
     removed = recorded[: max(len(recorded) - max(keep, 1), 0)]
     oldest = recorded[len(removed)] if recorded else 0
     for folder in (registry, *([serving] if serving else [])):
+        for name in fileio.listdir(folder) if fileio.exists(folder) else []:
+            if _HALF_REMOVED.fullmatch(name.rstrip("/")):
+                fileio.rmtree(f"{folder.rstrip('/')}/{name}")
         for version in versions(folder):
             if version < oldest:
                 _remove(folder, version)
