@@ -18,6 +18,7 @@ from hrlrec_tf.errors import DataError
 from hrlrec_tf.folder_lock import FolderLock
 
 _METADATA = "pipeline/metadata.sqlite"
+_QUICKSTART = "request.json"
 _ARTIFACT = "pipeline/*/[!.]*/[0-9]*"  # COMPONENT/OUTPUT/EXECUTION
 _REGISTRY = ("blessed/[0-9]*", "blessed/withdrawn/[0-9]*")
 _IDS = ("user_id", "request_id")  # features whose values tell who it was
@@ -55,6 +56,11 @@ def forget(workdir: pathlib.Path, ids: Collection[str], column: str = "user_id")
     """
     if not (workdir / _METADATA).is_file():
         raise DataError(f"{workdir}: is no working folder of `hrlrec daily`, for it holds no {_METADATA}")
+    if (workdir / _QUICKSTART).exists():
+        raise DataError(
+            f"{workdir}: is a folder of `hrlrec quickstart`, for it holds {_QUICKSTART}, a user's request; remove the "
+            "folder and make it anew"
+        )
     with FolderLock(workdir, "--workdir"):
         return _forget(workdir, ids, column)
 

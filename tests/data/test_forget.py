@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
@@ -68,6 +69,21 @@ def test_text_files_keep_all_other_lines(tmp_path, name, users):
     assert len(expected) < len(lines) - 3 and left.decode().splitlines() == [*header, *expected]
     assert counts["broken_lines_removed"] == 1 and counts["rows_removed"] == len(lines) - len(expected) - 1
     assert [file.name for file in path.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_files_of_these_users_alone_leave_a_log_that_can_be_read(tmp_path, users, in_place):
+    rows = logs.random_rows(4)
+    log = logs.write_parquet([row for row in rows if row["user_id"] not in GONE], tmp_path / "log")
+    theirs = [row for row in rows if row["user_id"] in GONE]
+    (tmp_path / "log" / "theirs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in theirs))
+    pq.write_table(pa.Table.from_pylist(theirs), tmp_path / "log" / "theirs.parquet")
+    out = None if in_place else str(tmp_path / "left")
+    forget.forget(DatasetConfig(log=log), forget.read_users(users, False, None), out)
+    left = out or log
+    assert not (pathlib.Path(left) / "theirs.jsonl").exists()
+    made = prepare.prepare(DatasetConfig(log=left), str(tmp_path / "out"), logs.IN_MEMORY, show_progress=False)
+    assert made["users"] == 3 and not list(pathlib.Path(left).glob(".*"))
 
 
 def test_side_tables_of_users_lose_them_too(tmp_path, users):

@@ -115,6 +115,11 @@ class TestRefusals:
     def test_a_folder_of_something_else(self, tmp_path):
         with pytest.raises(DataError, match="is no working folder of `hrlrec daily`"):
             forget_workdir.forget(tmp_path, [GONE])
+        (tmp_path / "pipeline").mkdir()
+        for name in ("pipeline/metadata.sqlite", "request.json"):
+            (tmp_path / name).touch()
+        with pytest.raises(DataError, match="is a folder of `hrlrec quickstart`"):
+            forget_workdir.forget(tmp_path, [GONE])
 
     def test_a_folder_in_use(self, work, monkeypatch):
         monkeypatch.setattr(folder_lock, "_PATIENCE", 0.1)
