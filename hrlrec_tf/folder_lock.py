@@ -16,10 +16,15 @@ class FolderLock:
 
     Processes that inherit the file descriptor hold it too, so that it is free only when the last process of a killed
     command has ended.
+
+    Args:
+      folder: to hold.
+      option: of the command line that chose it.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, option: str = "--out") -> None:
         self._folder = folder
+        self._option = option
         self._file: IO[str] | None = None
 
     def __enter__(self) -> int:
@@ -34,7 +39,7 @@ class FolderLock:
                 if time.monotonic() > deadline:
                     self._file.close()
                     raise ConfigError(
-                        f"another hrlrec works in {self._folder}; wait for it, or choose another --out"
+                        f"another hrlrec works in {self._folder}; wait for it, or choose another {self._option}"
                     ) from None
                 time.sleep(0.2)
 

@@ -18,8 +18,9 @@ def test_a_folder_has_one_holder(tmp_path) -> None:
     with FolderLock(tmp_path):
         with pytest.raises(ConfigError, match="another hrlrec works in .*; wait for it"):
             FolderLock(tmp_path).__enter__()
-    with FolderLock(tmp_path):
-        pass
+    with FolderLock(tmp_path, "--workdir"):
+        with pytest.raises(ConfigError, match="choose another --workdir"):
+            FolderLock(tmp_path, "--workdir").__enter__()
 
 
 def test_a_process_that_inherited_the_lock_holds_it_on(tmp_path) -> None:

@@ -11,6 +11,7 @@ pushed.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from tfx_pipeline.reports import GateError
 MODEL, EXPORT, PANEL, CARD, CARD_TEXT = "model", "export", "panel.tfrecord.gz", "card.json", "card.md"
 WITHDRAWN = "withdrawn"  # folder beside the versions that were taken back
 REFUSED = "refused"  # folder beside the versions, with the cards of models that were not pushed
+_HALF_REMOVED = re.compile(r"\.\d+\.removed")  # a version on its way out
 FIRST_RUN = "FIRST_RUN"  # stands in the artifact of `LastBlessed` where nothing was blessed yet
 
 
@@ -111,7 +113,7 @@ def dates(registry: str) -> dict[int, str]:
 
 
 def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:
-    """Removes all but the newest records; returns what it removed.
+    """Removes all but the newest records, and what a killed call left half removed; returns what it removed.
 
     Args:
       registry: the records.
@@ -122,6 +124,9 @@ def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:
     removed = recorded[: max(len(recorded) - max(keep, 1), 0)]
     oldest = recorded[len(removed)] if recorded else 0
     for folder in (registry, *([serving] if serving else [])):
+        for name in fileio.listdir(folder) if fileio.exists(folder) else []:
+            if _HALF_REMOVED.fullmatch(name.rstrip("/")):
+                fileio.rmtree(f"{folder.rstrip('/')}/{name}")
         for version in versions(folder):
             if version < oldest:
                 _remove(folder, version)

@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,19 +59,43 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> Mapping[str, Any]:
-    from tfx_pipeline import blessed, dag, local_runner, retention
+    from hrlrec_tf.data import config as datasets
+    from hrlrec_tf.data.prepare import check_outside
+    from hrlrec_tf.folder_lock import FolderLock
+
+    folder = pathlib.Path(args.workdir).resolve()
+    check_outside(datasets.find(args.log, args.config), str(folder), "--workdir")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FolderLock(folder, "--workdir"):
+        return _run_alone(args)
+
+
+def _run_alone(args: argparse.Namespace) -> Mapping[str, Any]:
+    from tfx_pipeline import blessed, dag, local_runner
 
     config = pipeline_config(args, datetime.datetime.now(datetime.timezone.utc))
     assert config.daily is not None
     print(f"learning from {config.daily.window.oldest} on, judged by {config.daily.window.date}", flush=True)
     with dag.quiet(args.verbose):
-        result = local_runner.run(config, local_runner.Printer())
+        try:
+            result = local_runner.run(config, local_runner.Printer())
+        finally:
+            _prune(config, args.keep)
     version = int(pathlib.Path(str(result.version)).name)
-    retention.prune(f"{config.root}/metadata.sqlite", config.name, args.keep)
     card = blessed.card(config.daily.registry, version)
     text = pathlib.Path(config.daily.registry) / str(version) / blessed.CARD_TEXT
     print(f"pushed: {result.version}\ncard: {text}")
     return card
+
+
+def _prune(config: "PipelineConfig", keep: int) -> None:
+    """Removes old artifacts, after a stopped run too; what prevents it must not hide how the run ended."""
+    from tfx_pipeline import retention
+
+    try:
+        retention.prune(config.root, f"{config.root}/metadata.sqlite", config.name, keep)
+    except Exception as error:
+        print(f"old artifacts were not removed ({type(error).__name__}: {error})", file=sys.stderr)
 
 
 def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "PipelineConfig":

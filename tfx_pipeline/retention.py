@@ -1,50 +1,71 @@
-"""Artifacts of runs long past: their files go, ML Metadata keeps saying that they were there."""
+"""Artifacts of runs long past and of killed ones: their files go, ML Metadata keeps saying that they were there."""
+
+import pathlib
+from collections.abc import Collection, Iterator, Sequence
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
-from tfx.dsl.compiler.constants import NODE_CONTEXT_TYPE_NAME, PIPELINE_CONTEXT_TYPE_NAME
+from tfx.dsl.compiler.constants import NODE_CONTEXT_TYPE_NAME
 from tfx.dsl.io import fileio
 from tfx.orchestration import metadata
 
+_LIVE = metadata_store_pb2.Artifact.LIVE
+_SUCCEEDED = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
-def prune(metadata_file: str, pipeline: str, keep: int) -> list[str]:
-    """Removes the files of all artifacts but those of the newest executions of each component.
+
+def prune(root: str, metadata_file: str, pipeline: str, keep: int) -> list[str]:
+    """Removes what no run will read again; call it while none is running.
+
+    These are the files of all artifacts but those of the newest executions of each component, and the folders
+    `COMPONENT/OUTPUT/EXECUTION` of killed executions. A component's newest execution keeps its folders, however it
+    ended.
 
     Args:
+      root: the pipeline's.
       metadata_file: SQLite file of ML Metadata.
       pipeline: its name.
-      keep: executions of each component whose outputs stay; a cached one keeps what it took from the cache.
+      keep: successful executions of each component whose outputs stay; a cached one keeps what it took from the cache.
 
     Returns:
       URIs of what was removed.
     """
     connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_file)
     with metadata.Metadata(connection) as handle:
-        store: MetadataStore = handle.store
-        context = store.get_context_by_type_and_name(PIPELINE_CONTEXT_TYPE_NAME, pipeline)
-        executions = store.get_executions_by_context(context.id) if context else []
-        newest: dict[str, list[int]] = {}
-        for execution in sorted(executions, key=lambda each: -each.id):
-            newest.setdefault(_component(store, execution.id), []).append(execution.id)
-        kept = _outputs(store, [each for ids in newest.values() for each in ids[:keep]])
-        old = _outputs(store, [each for ids in newest.values() for each in ids[keep:]]) - kept
-        removed = []
-        for artifact in store.get_artifacts_by_id(sorted(old)):
-            if artifact.state == metadata_store_pb2.Artifact.DELETED:
-                continue
-            if fileio.exists(artifact.uri):
-                fileio.rmtree(artifact.uri)
-            artifact.state = metadata_store_pb2.Artifact.DELETED
-            store.put_artifacts([artifact])
-            removed.append(artifact.uri)
+        executions = _executions(handle.store, pipeline)
+        removed = list(_remove_superseded(handle.store, list(executions.values()), keep))
+        newest = {component: max(each.id for each in theirs) for component, theirs in executions.items()}
+        live = {each.uri for each in handle.store.get_artifacts() if each.state == _LIVE}
+        for folder in _orphans(pathlib.Path(root), newest, live):
+            fileio.rmtree(str(folder))
+            removed.append(str(folder))
         return removed
 
 
-def _component(store: MetadataStore, execution: int) -> str:
-    """The component that an execution is of; two may be of one type."""
-    node = store.get_context_type(NODE_CONTEXT_TYPE_NAME).id
-    return next(each.name for each in store.get_contexts_by_execution(execution) if each.type_id == node)
+def _executions(store: MetadataStore, pipeline: str) -> dict[str, list[metadata_store_pb2.Execution]]:
+    """Component -> its executions; two components may be of one type."""
+    prefix = f"{pipeline}."
+    nodes = [each for each in store.get_contexts_by_type(NODE_CONTEXT_TYPE_NAME) if each.name.startswith(prefix)]
+    found = {each.name.removeprefix(prefix): store.get_executions_by_context(each.id) for each in nodes}
+    return {component: executions for component, executions in found.items() if executions}
+
+
+def _remove_superseded(
+    store: MetadataStore, components: Sequence[Sequence[metadata_store_pb2.Execution]], keep: int
+) -> Iterator[str]:
+    """Removes the artifacts that only older executions put out; yields their URIs."""
+    kept, old = list[int](), list[int]()
+    for executions in components:
+        succeeded = sorted((each.id for each in executions if each.last_known_state in _SUCCEEDED), reverse=True)
+        kept, old = kept + succeeded[:keep], old + succeeded[keep:]
+    for artifact in store.get_artifacts_by_id(sorted(_outputs(store, old) - _outputs(store, kept))):
+        if artifact.state != _LIVE:
+            continue
+        if fileio.exists(artifact.uri):
+            (fileio.rmtree if fileio.isdir(artifact.uri) else fileio.remove)(artifact.uri)
+        artifact.state = metadata_store_pb2.Artifact.DELETED
+        store.put_artifacts([artifact])
+        yield artifact.uri
 
 
 def _outputs(store: MetadataStore, executions: list[int]) -> set[int]:
@@ -52,3 +73,14 @@ def _outputs(store: MetadataStore, executions: list[int]) -> set[int]:
     events = store.get_events_by_execution_ids(executions) if executions else []
     kinds = (metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.DECLARED_OUTPUT)
     return {event.artifact_id for event in events if event.type in kinds}
+
+
+def _orphans(root: pathlib.Path, newest: dict[str, int], live: Collection[str]) -> Iterator[pathlib.Path]:
+    """Folders that executions before a component's newest left and no live artifact is in, temporary ones included."""
+    used = {path for uri in live for path in (pathlib.Path(uri), pathlib.Path(uri).parent)}  # a value lies in a file
+    for component, execution in newest.items():
+        temporary = (root / component / ".system" / "executor_execution").glob("*/.temp")
+        for folder in (*(root / component).glob("[!.]*/*"), *temporary):
+            number = folder.parent.name if folder.name == ".temp" else folder.name
+            if number.isdecimal() and int(number) < execution and folder.is_dir() and folder not in used:
+                yield folder

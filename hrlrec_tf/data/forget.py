@@ -1,7 +1,8 @@
 """Forgets users: rewrites the files of a log without their rows. No id is ever printed or written.
 
 Files without such rows stay as they are; any other is written under a temporary name beside its place and renamed, so a
-killed run leaves every file whole and is simply run again.
+killed run leaves every file whole and is simply run again. A JSONL file of nothing else is removed: without a line it has
+no columns, and could not be read.
 """
 
 import dataclasses
@@ -152,7 +153,10 @@ def _forget(
         if found.rows:
             partial = target.with_name(f".{target.name}.partial")
             _write_without(file, found.rows, partial)
-            partial.replace(target)
+            if partial.exists():
+                partial.replace(target)
+            elif out == root:
+                target.unlink()
         elif out != root:
             shutil.copyfile(path, target)
         changed, removed, broken = changed + bool(found.rows), removed + len(found.rows), broken + found.broken
@@ -184,6 +188,7 @@ def _find(file: LogFile, source: str, users: Users) -> _Found:
 
 
 def _write_without(file: LogFile, rows: Collection[int], target: pathlib.Path) -> None:
+    """Writes a file without some rows; no file where it would have neither rows nor columns (JSONL)."""
     with reading_errors(file):
         if file.format == "parquet":
             _write_parquet_without(file, rows, target)
@@ -212,6 +217,10 @@ def _write_text_without(file: LogFile, rows: Collection[int], target: pathlib.Pa
         io.BufferedReader(cast(io.RawIOBase, open_file(file))) as lines,
         pa.output_stream(str(target), compression=file.compression) as sink,
     ):
+        empty = True
         for number, line in enumerate(lines, start=1):
             if number not in rows:
                 sink.write(line)
+                empty = False
+    if empty:
+        target.unlink()

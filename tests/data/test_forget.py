@@ -5,12 +5,14 @@ import json
 import pathlib
 import re
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
 
 from hrlrec_tf.data import forget, forget_sessions, forget_verb, prepare
 from hrlrec_tf.data.config import DatasetConfig
+from hrlrec_tf.data.examples import SPLITS
 from hrlrec_tf.data.rules import Column, Join, Masking
 from hrlrec_tf.errors import ConfigError, DataError
 
@@ -69,6 +71,21 @@ def test_text_files_keep_all_other_lines(tmp_path, name, users):
     assert [file.name for file in path.parent.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_files_of_these_users_alone_leave_a_log_that_can_be_read(tmp_path, users, in_place):
+    rows = logs.random_rows(4)
+    log = logs.write_parquet([row for row in rows if row["user_id"] not in GONE], tmp_path / "log")
+    theirs = [row for row in rows if row["user_id"] in GONE]
+    (tmp_path / "log" / "theirs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in theirs))
+    pq.write_table(pa.Table.from_pylist(theirs), tmp_path / "log" / "theirs.parquet")
+    out = None if in_place else str(tmp_path / "left")
+    forget.forget(DatasetConfig(log=log), forget.read_users(users, False, None), out)
+    left = out or log
+    assert not (pathlib.Path(left) / "theirs.jsonl").exists()
+    made = prepare.prepare(DatasetConfig(log=left), str(tmp_path / "out"), logs.IN_MEMORY, show_progress=False)
+    assert made["users"] == 3 and not list(pathlib.Path(left).glob(".*"))
+
+
 def test_side_tables_of_users_lose_them_too(tmp_path, users):
     log = logs.write_parquet(logs.random_rows(3), tmp_path / "log")
     (tmp_path / "log" / "people.csv").write_text("user_id,city\nann,Rome\nbo,Oslo\n")
@@ -114,6 +131,35 @@ def test_sessions_of_a_masked_log(tmp_path, monkeypatch, masked, capsys):
     assert forget_sessions.forget(out, hashes)["sessions_removed"] == 0  # again: nothing is left to do
 
 
+def as_artifact(sessions: pathlib.Path) -> pathlib.Path:
+    """Lays a folder of `prepare` out as the pipeline's SessionExampleGen does."""
+    for split in SPLITS:
+        (sessions / split).rename(sessions / f"Split-{split}")
+    return sessions
+
+
+def test_sessions_of_a_pipeline(tmp_path, users):
+    log, plain, artifact = (tmp_path / name for name in ("log", "plain", "artifact"))
+    dataset = DatasetConfig(log=logs.write_parquet(logs.random_rows(4), log))
+    for folder in (plain, artifact):
+        prepare.prepare(dataset, str(folder), logs.IN_MEMORY, show_progress=False)
+    as_artifact(artifact)
+    counts = [
+        tiny.run_verb(forget_verb.VERB, f"--user-file {users} --sessions {folder}")["sessions"]
+        for folder in (plain, artifact)
+    ]
+    assert counts[0] == counts[1] and counts[0]["sessions_removed"] and counts[0]["users_found"] == len(GONE)
+    assert (artifact / "summary.json").read_bytes() == (plain / "summary.json").read_bytes()
+    for split in SPLITS:
+        left = logs.read_sessions(artifact, f"Split-{split}", ["user_id"])
+        assert left == logs.read_sessions(plain, split, ["user_id"])
+    (artifact / "Split-eval").rename(artifact / "eval-of-old")
+    before = (artifact / "summary.json").read_bytes()
+    with pytest.raises(DataError, match="neither eval/ of `hrlrec prepare` nor Split-eval/ .* nothing was removed"):
+        forget_sessions.forget(artifact, GONE)
+    assert (artifact / "summary.json").read_bytes() == before
+
+
 def test_what_is_left_can_be_prepared(tmp_path, users):
     log = logs.write_parquet(logs.random_rows(6), tmp_path / "log")
     forget.forget(DatasetConfig(log=log), forget.read_users(users, False, None), str(tmp_path / "left"))
@@ -154,3 +200,9 @@ class TestRefusals:
             forget.forget(DatasetConfig(log=log, columns=derived), them, None)
         with pytest.raises(DataError, match="holds no finished sessions"):
             forget_sessions.forget(tmp_path, ["a"])
+
+    def test_folders_that_hold_no_sessions_in_a_known_place(self, tmp_path):
+        (tmp_path / "summary.json").write_text("{}")
+        with pytest.raises(DataError, match="neither train/ of `hrlrec prepare` nor Split-train/"):
+            forget_sessions.forget(tmp_path, ["a"])
+        assert (tmp_path / "summary.json").read_text() == "{}"

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 import sentinels
+import small_feed
 
-from hrlrec_tf.data import requests, text_scan
+from hrlrec_tf.data import masking, requests, text_scan
 from hrlrec_tf.simulator.config import WorldConfig
 from serving.server import EmbeddedServer
 
@@ -25,17 +26,18 @@ SIZES = (
 )
 
 
-def hrlrec(folder: pathlib.Path, *words: str) -> None:
+def hrlrec(folder: pathlib.Path, *words: object) -> None:
     """Runs a verb in a process of its own, whose temporary files and output are kept to be looked at."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    name = f"{len(list(folder.glob('*.log')))}-{words[0]}"
     environment = {**os.environ, sentinels.KEY_ENV: sentinels.KEY, "TMPDIR": str(folder / "tmp")}
     done = subprocess.run(
-        [sys.executable, "-m", "hrlrec_tf.cli", *words, "--json", str(folder / f"{words[0]}.json")],
+        [sys.executable, "-m", "hrlrec_tf.cli", *map(str, words), "--json", str(folder / f"{name}.json")],
         capture_output=True,
         text=True,
         env=environment,
     )
-    (folder / f"{words[0]}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    (folder / f"{name}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     assert done.returncode == 0, done.stderr
 
 
@@ -78,3 +80,22 @@ def test_the_pipeline(tmp_path_factory, tmp_path):
     hrlrec(tmp_path, *words, "--set", "training.epochs=2")
     assert (tmp_path / "run" / "request.json").exists()
     assert text_scan.find(tmp_path, secrets) == []
+
+
+def test_daily_runs(tmp_path_factory, tmp_path):
+    """Two days, then a user is forgotten and a third day goes on without."""
+    raw = tmp_path_factory.mktemp("raw")
+    log, work, users = raw / "log", tmp_path / "feed", raw / "users.txt"
+    secrets = sentinels.write(log, small_feed.WORLD)
+    small_feed.write_limits(raw)
+    daily = ["daily", "--log", log, "--workdir", work, "--catalogue", *small_feed.options(raw, *SIZES)]
+    hrlrec(tmp_path, *daily, "--date", "2024-01-03", "--first")
+    hrlrec(tmp_path, *daily, "--date", "2024-01-04")
+    assert text_scan.find(tmp_path, secrets) == []
+    gone = masking.mask_text(secrets[0], sentinels.KEY.encode())
+    assert text_scan.find(work, [gone])
+    users.write_text(secrets[0], encoding="utf-8")
+    hrlrec(tmp_path, "forget", "--log", log, "--in-place", "--workdir", work, "--user-file", users)
+    assert text_scan.find(tmp_path, [gone]) == []
+    hrlrec(tmp_path, *daily, "--date", "2024-01-05")
+    assert text_scan.find(tmp_path, [*secrets, gone]) == []

@@ -68,6 +68,15 @@ def test_old_versions_go_here_and_if_asked_where_they_are_served(registry, tmp_p
     assert not list(serving.glob(".*"))
 
 
+def test_what_a_killed_removal_left_goes_with_the_next(registry, tmp_path):
+    record(registry, 7)
+    for folder in (registry, tmp_path / "serving"):
+        (pathlib.Path(folder) / ".5.removed" / "model").mkdir(parents=True)
+    assert blessed.retain(registry, keep=1, serving=str(tmp_path / "serving")) == []
+    assert [each.name for each in pathlib.Path(registry).iterdir()] == ["7"]
+    assert list((tmp_path / "serving").iterdir()) == []
+
+
 def test_the_newest_record_comes_into_the_run(registry, tmp_path):
     for version in (9, 10):
         record(registry, version)

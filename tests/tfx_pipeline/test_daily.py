@@ -5,12 +5,15 @@ import datetime
 import json
 
 import pytest
+import tiny
 
+from hrlrec_tf import folder_lock
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.logs import write_log
-from tfx_pipeline import card, daily
+from tfx_pipeline import card, daily, local_runner, retention
 from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.reports import GateError
 from tfx_pipeline.window import Window
 
 NOW = datetime.datetime(2024, 1, 4, 7, tzinfo=datetime.timezone.utc)
@@ -118,3 +121,36 @@ def test_the_card_says_what_was_learnt_and_how_it_was_judged():
         "| share of news | 60.0% | 60.0% |",
     ):
         assert line in text.splitlines(), line
+
+
+class TestRuns:
+    """The verb around the pipeline, whose run is faked."""
+
+    @pytest.fixture
+    def run(self, log, tmp_path, monkeypatch):
+        monkeypatch.setattr(folder_lock, "_PATIENCE", 0.1)
+        words = f"--log {log} --workdir {tmp_path / 'work'} --date 2024-01-03 --train-days 1 --first"
+        return lambda: tiny.run_verb(daily.VERB, words)
+
+    def test_a_second_run_in_the_same_folder_is_refused(self, run, tmp_path):
+        (tmp_path / "work").mkdir()
+        with folder_lock.FolderLock(tmp_path / "work"):
+            with pytest.raises(ConfigError, match="another hrlrec works in .*work; wait for it, or .* --workdir"):
+                run()
+
+    def test_a_stopped_run_removes_old_artifacts_and_tells_its_own_reason(self, run, monkeypatch, capsys):
+        pruned = []
+
+        def prune(*words):
+            pruned.append(words[2:])
+            raise OSError("disk")
+
+        def stop(*_):
+            raise GateError("too few clicks")
+
+        monkeypatch.setattr(local_runner, "run", stop)
+        monkeypatch.setattr(retention, "prune", prune)
+        with pytest.raises(GateError, match="too few clicks"):
+            run()
+        assert [keep for _, keep in pruned] == [7]
+        assert "old artifacts were not removed (OSError: disk)" in capsys.readouterr().err
