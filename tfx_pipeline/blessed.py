@@ -31,6 +31,11 @@ def versions(registry: str) -> list[int]:
     return sorted(int(name.rstrip("/")) for name in fileio.listdir(registry) if name.rstrip("/").isdecimal())
 
 
+def withdrawn_message(version: int) -> str:
+    """Why a run ends whose model, pushed as this version, was taken back since."""
+    return f"version {version}, the model of this run, was withdrawn; run the next day"
+
+
 def record(registry: str, version: int, parts: Mapping[str, str], texts: Mapping[str, str]) -> str:
     """Adds a version; one that is there already stays as it is.
 
