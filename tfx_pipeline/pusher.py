@@ -6,7 +6,6 @@ killed before its run is recorded, or run again because a limit changed, it push
 
 import hashlib
 import os
-import re
 import time
 from typing import Any
 
@@ -82,7 +81,7 @@ def push(model: str, folder: str) -> int:
     Raises:
       GateError: the model was withdrawn.
     """
-    _remove_leftovers(folder)
+    blessed.remove_partial(folder)
     withdrawn = os.path.join(folder, blessed.WITHDRAWN)
     there, gone = blessed.versions(folder), blessed.versions(withdrawn)
     for version in reversed(there):
@@ -96,16 +95,6 @@ def push(model: str, folder: str) -> int:
     io_utils.copy_dir(model, scratch)
     fileio.rename(scratch, os.path.join(folder, str(version)))
     return version
-
-
-def _remove_leftovers(folder: str) -> None:
-    """Removes what killed pushes left; where a rename moves file by file, half of a version as well."""
-    for name in fileio.listdir(folder) if fileio.exists(folder) else []:
-        partial = re.fullmatch(r"\.(\d+)\.partial/?", name)
-        if partial:
-            for path in (os.path.join(folder, partial[1]), os.path.join(folder, name)):
-                if fileio.exists(path):
-                    fileio.rmtree(path)
 
 
 def _equal(model: str, version: str) -> bool:

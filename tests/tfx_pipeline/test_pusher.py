@@ -1,12 +1,13 @@
 """The Pusher: one version of a model, however often its push is killed or repeated."""
 
+import itertools
 import pathlib
 
 import pipeline_fakes as fakes
 import pytest
+import step_kills
 import tensorflow as tf
 from tfx import v1 as tfx
-from tfx.dsl.io import fileio
 from tfx.utils import path_utils, proto_utils
 
 from hrlrec_tf import export
@@ -94,62 +95,22 @@ def test_where_a_rename_moves_file_by_file_half_a_version_goes_as_well(model, se
     assert served(serving) == [OLD, NOW]
 
 
-@pytest.mark.parametrize("seconds", [0, 7], ids=["in the same second", "later"])
-def test_killed_at_any_step_the_rerun_ends_in_the_same_state(model, tmp_path, monkeypatch, seconds):
-    steps = 0
-    while True:
-        folder = tmp_path / f"serving-{steps}"
+@pytest.mark.parametrize("later", [0, 7], ids=["in the same second", "later"])
+def test_killed_at_any_step_the_rerun_ends_in_the_same_state(model, tmp_path, monkeypatch, later):
+    """A version that the killed push brought is taken; else there was none, and the rerun brings it."""
+    for step in itertools.count():
+        folder = tmp_path / f"serving-{step}"
         write_model(folder / str(OLD), "old")
+        done = step_kills.ends_within(step, pusher.push, model, str(folder))
+        after = blessed.versions(str(folder))
+        assert all((folder / str(version) / "saved_model.pb").exists() for version in after)
         with monkeypatch.context() as patch:
-            finished = push_killed_at(steps, model, folder, patch)
-        after = {path.name for path in folder.iterdir() if path.name.isdecimal()}
-        assert all((folder / name / "saved_model.pb").exists() for name in after)
-        monkeypatch.setattr(pusher.time, "time", lambda: NOW + seconds)
-        version = pusher.push(model, str(folder))
-        assert served(folder) == [OLD, version]
-        assert version == (NOW if str(NOW) in after else NOW + seconds)
-        if finished:
+            patch.setattr(pusher.time, "time", lambda: NOW + later)
+            version = pusher.push(model, str(folder))
+        assert version == (NOW if NOW in after else NOW + later) and served(folder) == [OLD, version]
+        if done:
             break
-        monkeypatch.setattr(pusher.time, "time", lambda: NOW)
-        steps += 1
-    assert steps > 2 * len(FILES)  # each file is a step, and in half
-
-
-class Killed(BaseException):
-    """As far as the folder goes, SIGKILL: nothing is cleaned up behind it."""
-
-
-def push_killed_at(step, model, folder, patch):
-    """Pushes until the folder was changed so often, a file half copied being a change; whether it came to an end."""
-    left = step
-
-    def count():
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Killed
-
-    def counted(change):
-        def counting(*arguments, **options):
-            count()
-            return change(*arguments, **options)
-
-        return counting
-
-    def copy(source, target, overwrite=False):
-        data = pathlib.Path(source).read_bytes()
-        for part in (data[: len(data) // 2], data):
-            count()
-            pathlib.Path(target).write_bytes(part)
-
-    for name in ("makedirs", "rename", "rmtree"):
-        patch.setattr(fileio, name, counted(getattr(fileio, name)))
-    patch.setattr(fileio, "copy", copy)
-    try:
-        pusher.push(model, str(folder))
-    except Killed:
-        return False
-    return True
+    assert step > 2 * len(FILES)  # each file is two
 
 
 def run(folder, serving, model_blessed=1, infra_blessed=1):
