@@ -25,6 +25,7 @@ MODEL, EXPORT, PANEL, CARD, CARD_TEXT = "model", "export", "panel.tfrecord.gz", 
 WITHDRAWN = "withdrawn"  # folder beside the versions that were taken back
 REFUSED = "refused"  # folder beside the versions, with the cards of models that were not pushed
 _HALF_REMOVED = re.compile(r"\.\d+\.removed")  # a version on its way out
+_PARTIAL = re.compile(r"\.(\d+)\.partial")  # a version on its way in
 FIRST_RUN = "FIRST_RUN"  # stands in the artifact of `LastBlessed` where nothing was blessed yet
 
 
@@ -33,6 +34,24 @@ def versions(registry: str) -> list[int]:
     if not fileio.exists(registry):
         return []
     return sorted(int(name.rstrip("/")) for name in fileio.listdir(registry) if name.rstrip("/").isdecimal())
+
+
+def remove_partial(folder: str) -> None:
+    """Removes versions that a killed process was about to bring; one process at a time brings them into a folder.
+
+    Where folders cannot be renamed at once, half of a version may be in its place already: it goes first.
+    """
+    for name in fileio.listdir(folder) if fileio.exists(folder) else []:
+        partial = _PARTIAL.fullmatch(name.rstrip("/"))
+        if partial:
+            for path in (f"{folder.rstrip('/')}/{partial[1]}", f"{folder.rstrip('/')}/{partial[0]}"):
+                if fileio.exists(path):
+                    fileio.rmtree(path)
+
+
+def withdrawn_message(version: int) -> str:
+    """Why a run ends whose model, pushed as this version, was taken back since."""
+    return f"version {version}, the model of this run, was withdrawn; run the next day"
 
 
 def record(registry: str, version: int, parts: Mapping[str, str], texts: Mapping[str, str]) -> str:
@@ -47,17 +66,15 @@ def record(registry: str, version: int, parts: Mapping[str, str], texts: Mapping
     Returns:
       The record's folder.
     """
+    remove_partial(registry)
     target = f"{registry.rstrip('/')}/{version}"
     if fileio.exists(f"{target}/{CARD}"):
         return target
     scratch = f"{registry.rstrip('/')}/.{version}.partial"
-    if fileio.exists(scratch):
-        fileio.rmtree(scratch)
     fileio.makedirs(scratch)
     for name, source in parts.items():
         (io_utils.copy_dir if fileio.isdir(source) else io_utils.copy_file)(source, f"{scratch}/{name}")
-    # The card comes last: where folders cannot be renamed at once it marks a complete record.
-    for name, text in sorted(texts.items(), key=lambda entry: entry[0] == CARD):
+    for name, text in texts.items():
         with fileio.open(f"{scratch}/{name}", "w") as file:
             file.write(text)
     fileio.rename(scratch, target, overwrite=True)

@@ -18,11 +18,11 @@ from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.prepare import check_outside
 from hrlrec_tf.data.sessions import feature_spec
 from hrlrec_tf.errors import ConfigError, HrlrecError
-from tfx_pipeline import dag, digest, evaluator
-from tfx_pipeline.blessed import WITHDRAWN
+from tfx_pipeline import blessed, dag, digest, evaluator
 from tfx_pipeline.configs import IN_PROCESS, Daily, Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
 from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.reports import GateError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def run(config: PipelineConfig, on_component: dag.Progress | None = None) -> Pip
       on_component: called with a component's name and `running`, then with `ran`, `cached` or `failed`.
 
     Raises:
-      GateError: a gate stopped the run.
+      GateError: a gate stopped the run, or its model was withdrawn.
       PipelineError: a component failed otherwise.
     """
     metadata_file = str(pathlib.Path(config.root) / "metadata.sqlite")
@@ -126,8 +126,8 @@ def run(config: PipelineConfig, on_component: dag.Progress | None = None) -> Pip
     version = str(pushed["pushed_destination"]) if pushed["pushed"] else None
     if version is not None and not pathlib.Path(version).exists():
         served = pathlib.Path(version)
-        if (served.parent / WITHDRAWN / served.name).exists():
-            raise PipelineError(f"version {served.name}, the model of this run, was withdrawn; run the next day")
+        if (served.parent / blessed.WITHDRAWN / served.name).exists():
+            raise GateError(blessed.withdrawn_message(int(served.name)))
         raise PipelineError(
             f"the version this model was pushed to, {version}, was removed since; delete {metadata_file} to train and "
             "push anew"

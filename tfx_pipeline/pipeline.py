@@ -18,6 +18,7 @@ from tfx_pipeline.gates import AnomalyGate, ServingCheck
 from tfx_pipeline.impression_scorer import SPLIT as EVALUATION_SPLIT
 from tfx_pipeline.impression_scorer import ImpressionScorer
 from tfx_pipeline.model_gates import QualityGate, StabilityGate
+from tfx_pipeline.pusher import Pusher
 from tfx_pipeline.release import RecordBlessed, ReleaseGate
 
 DIGEST = "digest"  # the execution property that carries a node's digest
@@ -233,7 +234,7 @@ def _blessing_components(
         latency_seconds=config.thresholds.latency_seconds,
         quotas=config.daily.quotas if config.daily else "",
     )
-    pusher = tfx.components.Pusher(
+    pusher = Pusher(
         model=model,
         model_blessing=evaluation.outputs["blessing"],
         infra_blessing=check.outputs["infra_blessing"],

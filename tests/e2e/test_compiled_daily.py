@@ -72,8 +72,7 @@ def test_the_cards_equal_those_of_the_local_runs(registry, local, folder):
             assert lineage["dataset"]["log"] == str(folder / "log")
             # The digest of another log was compiled in.
             assert ("log" in lineage["digests"]) == (each is there)
-        assert numbers(here) == pytest.approx(numbers(there), abs=1e-3, nan_ok=True)
-        assert texts(here) == texts(there)
+        small_feed.assert_equal_cards(here, there)
     assert found[1]["gates"]["stability"]["figures"].keys() == {"old", "new"}
 
 
@@ -90,23 +89,3 @@ def test_a_day_that_is_not_there_is_named(registry, folder, pipeline):
     with pytest.raises(TaskError, match="task SessionExampleGen failed.*no rows of 2024-01-06, the newest day"):
         run(folder, pipeline, "2024-01-06", first=0)
     assert len(blessed.versions(registry)) == len(DATES)
-
-
-def leaves(value, place=()):
-    """(place, value) of what a card holds."""
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield from leaves(each, (*place, name))
-    elif isinstance(value, list):
-        for number, each in enumerate(value):
-            yield from leaves(each, (*place, number))
-    else:
-        yield place, value
-
-
-def numbers(card):
-    return {place: value for place, value in leaves(card) if isinstance(value, (int, float))}
-
-
-def texts(card):
-    return {place: value for place, value in leaves(card) if not isinstance(value, (int, float))}

@@ -1,14 +1,19 @@
 """The registry of blessed models: recorded once, whole, and brought into the next run."""
 
+import itertools
 import json
 import pathlib
+import shutil
 
 import pytest
+import step_kills
 from tfx import v1 as tfx
 
 from tfx_pipeline import blessed, dag
 from tfx_pipeline.blessed import LastBlessed
 from tfx_pipeline.reports import GateError
+
+PARTS = ("model", "checkpoints", "file", "export", "file", blessed.PANEL, blessed.CARD, blessed.CARD_TEXT)
 
 
 @pytest.fixture
@@ -53,6 +58,25 @@ def test_a_record_cut_short_is_made_anew(registry):
     (scratch / "model").write_text("half")
     assert blessed.versions(registry) == []
     assert (record(registry, 12) / "model" / "checkpoints").is_dir() and not scratch.exists()
+
+
+def test_killed_at_any_step_a_record_is_whole_or_not_there(registry):
+    for step in itertools.count():
+        done = step_kills.ends_within(step, record, registry, 12)
+        recorded = blessed.versions(registry)
+        whole = record(registry, 12)
+        assert sorted(path.name for path in whole.rglob("*")) == sorted(PARTS)
+        assert recorded in ([], [12]) and [path.name for path in pathlib.Path(registry).iterdir()] == ["12"]
+        if done:
+            break
+        shutil.rmtree(registry)
+    assert step > 10
+
+
+def test_a_record_cut_short_of_another_version_goes(registry):
+    (pathlib.Path(registry) / ".11.partial").mkdir(parents=True)
+    record(registry, 12)
+    assert [path.name for path in pathlib.Path(registry).iterdir()] == ["12"]
 
 
 def test_old_versions_go_here_and_if_asked_where_they_are_served(registry, tmp_path):

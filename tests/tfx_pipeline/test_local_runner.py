@@ -14,7 +14,7 @@ from hrlrec_tf.data.config import DatasetConfig
 from hrlrec_tf.data.prepare import read_summary
 from hrlrec_tf.simulator.config import WorldConfig
 from hrlrec_tf.simulator.logs import write_log
-from tfx_pipeline import dag, digest, evaluator, local_runner, serving_check
+from tfx_pipeline import blessed, dag, digest, evaluator, local_runner, serving_check
 from tfx_pipeline.configs import Thresholds
 from tfx_pipeline.gates import GateError
 
@@ -122,6 +122,12 @@ def test_other_settings_of_the_model_retrain_and_push_but_keep_the_data(workplac
     assert result.blessed
 
 
+def test_other_thresholds_judge_anew_and_push_nothing_twice(workplace, first):
+    result = workplace.run(thresholds=dataclasses.replace(ANY, calibration=(0.0, 99.0)))
+    assert workplace.reran() == {"Evaluator", "ServingCheck", "Pusher"}
+    assert result.version == first[0].version
+
+
 def test_a_model_below_a_threshold_is_not_pushed(workplace, first):
     before = sorted((workplace.workdir / "serving").iterdir())
     result = workplace.run(thresholds=dataclasses.replace(ANY, auc=0.99))
@@ -168,6 +174,19 @@ def test_a_pushed_version_that_was_removed_is_not_reported_as_pushed(workplace, 
             workplace.run()
     finally:
         (tmp_path / "aside").rename(version)
+
+
+@pytest.mark.parametrize("upper", [100.0, 98.0], ids=["from the cache", "judged anew"])
+def test_a_model_that_was_withdrawn_is_not_pushed_again(workplace, first, upper):
+    version = pathlib.Path(first[0].version)
+    withdrawn = version.parent / blessed.WITHDRAWN / version.name
+    withdrawn.parent.mkdir(exist_ok=True)
+    version.rename(withdrawn)
+    try:
+        with pytest.raises(GateError, match=f"version {version.name}, the model of this run, was withdrawn"):
+            workplace.run(thresholds=dataclasses.replace(ANY, calibration=(0.0, upper)))
+    finally:
+        withdrawn.rename(version)
 
 
 def test_the_command_line_runs_the_same_pipeline(workplace, first, capsys):
