@@ -189,3 +189,22 @@ def test_a_first_run_must_be_called_one(feed):
     run = subprocess.run(command(feed, feed / "none", "2024-01-03"), capture_output=True, text=True)
     assert run.returncode == 1 and "say that this is the first run (--first)" in run.stderr.splitlines()[-1]
     assert not pathlib.Path(feed / "none" / "serving").exists()
+
+
+def test_a_refused_model_leaves_its_card_and_is_pushed_by_wider_limits_without_training(feed):
+    work, strict = feed / "refused", feed / "strict.yaml"
+    strict.write_text("data: {hours: 1.0}\nmodel: {rela_impr: 99}\nthresholds: {auc: 0.99, calibration: [0.0, 100.0]}\n")
+    words = command(feed, work, "2024-01-03", "--first")
+    refused = subprocess.run([*words, "--limits", str(strict)], capture_output=True, text=True)
+    message = refused.stderr.splitlines()[-1]
+    card = work / "blessed" / blessed.REFUSED / "2024-01-03" / blessed.CARD_TEXT
+    assert refused.returncode == 1 and str(card) in message and "Traceback" not in refused.stderr
+    assert "auc is 0." in message and "required is at least 0.99" in message and "RelaImpr" in message
+    text = card.read_text("utf-8")
+    assert "refused" in text.splitlines()[0] and "| all | 0." in text and "| channel news |" in text
+    assert not (work / "serving").exists() and blessed.versions(str(work / "blessed")) == []
+    pushed = subprocess.run(words, check=True, capture_output=True, text=True)
+    states = {line.split()[0]: line.split()[1] for line in pushed.stdout.splitlines() if finished(line)}
+    assert states["Trainer"] == "cached" and states["ReleaseGate"] == states["Pusher"] == "ran"
+    assert blessed.versions(str(work / "blessed")) == blessed.versions(str(work / "serving")) != []
+    assert not card.exists()
