@@ -117,10 +117,10 @@ def artifacts(work, components):
 
 
 def half_written(work):
-    """What stands below a working folder and is no finished thing; TFX keeps scratch of its own in `.system`."""
-    marks = [path for path in work.rglob("*") if path.name.startswith(".") or path.suffix in (".partial", ".removed")]
+    """What stands below a working folder and is no finished thing; runs keep their lock, and TFX folders `.system`."""
+    hidden = [path for path in work.rglob(".*") if path.name not in (".lock", ".system")]
     versions = [path for path in (work / "serving").iterdir() if not (path / "saved_model.pb").exists()]
-    return [path for path in marks if ".system" not in path.parts] + versions
+    return hidden + versions
 
 
 def state(work):
