@@ -1,8 +1,8 @@
 """Forgets users: rewrites the files of a log without their rows. No id is ever printed or written.
 
 Files without such rows stay as they are; any other is written under a temporary name beside its place and renamed, so a
-killed run leaves every file whole and is simply run again. A JSONL file of nothing else is removed: without a line it has
-no columns, and could not be read.
+killed run leaves every file whole and is simply run again. A JSONL file of nothing else is removed: without a line it
+has no columns, and could not be read.
 """
 
 import dataclasses
