@@ -129,6 +129,12 @@ def dates(registry: str) -> dict[int, str]:
     return {version: card(registry, version)["window"]["date"] for version in versions(registry)}
 
 
+def believed(registry: str, date: str) -> set[str]:
+    """Days that runs of earlier dates than this one learnt from or were judged by, and were blessed: no fault then."""
+    cards = [card(registry, version) for version, judged in dates(registry).items() if judged < date]
+    return {day for each in cards for day in each["window"]["dates"]}
+
+
 def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:
     """Removes all but the newest records, and what a killed call left half removed; returns what it removed.
 

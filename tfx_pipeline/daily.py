@@ -27,6 +27,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--train-days", type=int, default=7, metavar="N", help="days before it that train (7)")
     parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="DATE",
+        help="a day of those that is left out, since its log is faulty or missing; repeatable",
+    )
+    parser.add_argument(
         "--history-days", type=int, metavar="N", help="days before those that are read, where `files` names days (all)"
     )
     parser.add_argument(
@@ -114,7 +121,7 @@ def pipeline_config(args: argparse.Namespace, now: datetime.datetime) -> "Pipeli
         raise ConfigError(f"--keep must be at least 1: got {args.keep}")
     dataset = datasets.find(args.log, args.config)
     newest = window.newest_mature(now, dataset.day, args.maturity_hours)
-    days = window.Window(args.date or newest, args.train_days, args.history_days)
+    days = window.Window(args.date or newest, args.train_days, args.history_days, without=tuple(args.without))
     if days.date > newest:
         raise ConfigError(
             f"clicks on {days.date} may still come in (--maturity-hours {args.maturity_hours:g}); the newest day that "

@@ -1,43 +1,42 @@
-"""What is wrong with the newest day of a log, seen from the days before it: functions of what the Beam job counted.
+"""What is wrong with a day of a log, seen from the other days of its window: functions of what the Beam job counted.
 
 Each finding is one sentence with the figures that it rests on. A *fault* must not be trained on, a *note* tells what
 was handled.
 """
 
 import dataclasses
+import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from hrlrec_tf.data.mending import BOT, DUPLICATE, REPEATED
-from hrlrec_tf.experiments import formatting
-
-Days = Mapping[str, Mapping[str, Any]]
+from hrlrec_tf.data.validation import LEFT_OUT
+from tfx_pipeline import odd_days
+from tfx_pipeline.odd_days import Days
 
 HANDLED = (DUPLICATE, REPEATED, BOT)  # rejections that mend a log rather than prove it broken
-_MANY = 1000  # from here on a number is shown whole
 _NEEDED = "; look at what writes the log, and run the day again"
 
 
 @dataclasses.dataclass(frozen=True)
 class DataLimits:
-    """How far the newest day may differ from the days before it.
+    """How far a day may differ from the other days of its window, whose median is the usual.
 
     Attributes:
-      rows: rows over the mean of the days before, lowest and highest.
-      click_rate: ratio of click rates, lowest and highest.
-      dwell_seconds: ratio of mean dwell times of clicked rows, lowest and highest.
+      rows: rows over the usual, lowest and highest.
+      click_rate: click rate over the usual, lowest and highest.
+      dwell_seconds: mean dwell time of clicked rows over the usual, lowest and highest.
       channel_share: largest change of a channel's share of rows.
-      vanished: a channel with this share of the rows before may not be without rows.
+      vanished: a channel that usually has this share of the rows may not be without rows.
       hours: largest share of rows that would have to move to another hour of the day (total variation).
-      rejected: largest share of rejected rows of the newest day, duplicates and bots aside. Rejected rows of no known
+      rejected: largest share of a day's rows that were rejected, duplicates and bots aside. Rejected rows of no known
         day count as of the newest.
-      known: how much of the share of known values (of rows just before the day) a column must keep.
-      drift: largest change of the distribution of an optional column of users or contexts: L-infinity distance of
-        categories, Jensen-Shannon divergence of numbers.
-      hours_rows: rows of a day from which on its hours are judged.
+      known: how much of the share of known values (of rows just before the newest day) a column must keep; of a
+        training day, of the share of values that other days have, too.
+      drift: largest change of the newest day's distribution of an optional column of users or contexts: L-infinity
+        distance of categories, Jensen-Shannon divergence of numbers.
+      hours_rows: rows of a day from which on its hours are judged, and others by them.
     """
 
     rows: tuple[float, float] = (0.3, 3.0)
@@ -52,33 +51,52 @@ class DataLimits:
     hours_rows: int = 1500
 
 
-def faults(summary: Mapping[str, Any], dates: Sequence[str], limits: DataLimits) -> list[str]:
-    """What must not be trained on.
+def faults(
+    summary: Mapping[str, Any], dates: Sequence[str], limits: DataLimits, believed: Collection[str] = ()
+) -> list[str]:
+    """What must not be trained on, of each day of a window.
 
     Args:
       summary: of the Beam job: see `schemas/README.md`.
       dates: the window's days, the newest last.
-      limits: how far the newest day may differ.
+      limits: how far a day may differ.
+      believed: days that are not judged as training days, since an earlier run found no fault in them.
     """
-    days: Days = summary["days"]
-    found = [*_rejections(dates[-1], summary, limits)]
-    absent = [date for date in dates if date not in days]
-    if absent:
-        found.append(f"no usable rows of {', '.join(absent)}: late, or missing")
-    else:
-        newest, before = days[dates[-1]], [days[date] for date in dates[:-1]]
-        found += [*_amounts(dates[-1], newest, before, limits), *_channels(dates[-1], newest, before, limits)]
-        found += _hours(dates[-1], newest, before, limits)
-    return [fault + _NEEDED for fault in found]
+    days: Days = {date: summary["days"][date] for date in dates if date in summary["days"]}
+    judged = to_judge(dates, believed)
+    found = [(date, fault) for date in judged for fault in _rejections(date, dates[-1], summary, limits)]
+    found += [(date, f"no usable rows of {date}: late, or missing") for date in dates if date not in days]
+    for name, bounds in (
+        ("rows", limits.rows),
+        ("click_rate", limits.click_rate),
+        ("dwell_seconds", limits.dwell_seconds),
+    ):
+        found += odd_days.find(days, judged, functools.partial(odd_days.amounts, name, bounds))
+    found += odd_days.find(days, judged, functools.partial(odd_days.channels, limits.channel_share, limits.vanished))
+    by_hour = {date: day for date, day in days.items() if day["rows"] >= limits.hours_rows}
+    found += odd_days.find(by_hour, judged, functools.partial(odd_days.hours, limits.hours))
+    return [fault + _remedy(date, dates[-1]) for date, fault in found]
 
 
-def notes(summary: Mapping[str, Any], dates: Sequence[str]) -> list[str]:
-    """What was handled: repeated rows, bots, rejected rows of earlier days, new channels, rows newer than the day."""
+def to_judge(dates: Sequence[str], believed: Collection[str]) -> list[str]:
+    """The newest of a window's days, and the others that no earlier run found without fault."""
+    return [date for date in dates if date == dates[-1] or date not in believed]
+
+
+def notes(summary: Mapping[str, Any], dates: Sequence[str], without: Sequence[str] = ()) -> list[str]:
+    """What was handled: repeated rows, bots, rejected rows of earlier days, new channels, rows newer than the day.
+
+    Args:
+      summary, dates: as of `faults`.
+      without: the days that were left out.
+    """
     days: Days = summary["days"]
     rejected = summary["rejected"]
     told = [f"{rejected[reason]:,} rows were rejected as {reason}" for reason in HANDLED if rejected.get(reason)]
+    by_day = summary["rejected_by_day"]
+    told += [f"{date} was left out, {by_day.get(date, {}).get(LEFT_OUT, 0):,} rows" for date in without]
     broken: Counter[str] = Counter()
-    for date, rows in summary["rejected_by_day"].items():
+    for date, rows in by_day.items():
         broken += _broken(rows) if "" < date < dates[-1] else Counter()
     if broken:
         told.append(f"{broken.total():,} rows of days before {dates[-1]} were rejected, {_mostly(broken)}")
@@ -105,59 +123,30 @@ def unknown(shares: Mapping[str, tuple[float, float]], limits: DataLimits) -> li
     ]
 
 
-def _amounts(
-    date: str, newest: Mapping[str, Any], before: Sequence[Mapping[str, Any]], limits: DataLimits
-) -> Iterator[str]:
-    rows = float(np.mean([day["rows"] for day in before]))
-    yield from _ratio(f"{date} has {newest['rows']:,} rows", "a day before it", rows, newest["rows"], limits.rows)
-    weights = [day["rows"] for day in before]
-    for name, what, bounds in (
-        ("click_rate", "a click rate of", limits.click_rate),
-        ("dwell_seconds", "a mean dwell time (seconds, clicked rows) of", limits.dwell_seconds),
-    ):
-        usual = float(np.average([day[name] for day in before], weights=weights))
-        yield from _ratio(f"{date} has {what} {newest[name]:.4g}", "the days before it", usual, newest[name], bounds)
+def solitary(
+    shares: Mapping[str, Mapping[str, float]], dates: Sequence[str], limits: DataLimits, believed: Collection[str] = ()
+) -> list[str]:
+    """Training days with other values than the rest of the window, as of another encoding or other ids.
+
+    Args:
+      shares: column -> date -> share of the day's values that other days have, too.
+      dates, limits, believed: as of `faults`.
+    """
+    judged = to_judge(dates, believed)[:-1]
+    found = list[tuple[str, str]]()
+    for column, by_date in shares.items():
+        days = {date: {"share": by_date[date]} for date in dates if date in by_date}
+        found += odd_days.find(days, judged, functools.partial(odd_days.shares, column, limits.known))
+    return [fault + _remedy(date, dates[-1]) for date, fault in found]
 
 
-def _ratio(what: str, whose: str, usual: float, value: float, bounds: tuple[float, float]) -> Iterator[str]:
-    if not bounds[0] * usual <= value <= bounds[1] * usual:
-        shown = formatting.count(usual) if usual >= _MANY else f"{usual:.4g}"
-        yield f"{what}, {whose} {shown}; accepted is {bounds[0]:g} to {bounds[1]:g} times that"
+def _remedy(date: str, newest: str) -> str:
+    return _NEEDED if date == newest else f"; mend its log and run again, or leave the day out: --without {date}"
 
 
-def _channels(
-    date: str, newest: Mapping[str, Any], before: Sequence[Mapping[str, Any]], limits: DataLimits
-) -> Iterator[str]:
-    usual: dict[str, int] = {}
-    for day in before:
-        for channel, rows in day["channels"].items():
-            usual[channel] = usual.get(channel, 0) + rows
-    total = sum(usual.values())
-    for channel, rows in sorted(usual.items()):
-        share, now = rows / total, newest["channels"].get(channel, 0) / newest["rows"]
-        if not now and share >= limits.vanished:
-            yield f"channel {channel!r} has no rows on {date}, before it had {share:.1%} of all"
-        elif abs(now - share) > limits.channel_share:
-            yield f"channel {channel!r} has {now:.1%} of the rows on {date}, before it had {share:.1%}"
-    new = sum(rows for channel, rows in newest["channels"].items() if channel not in usual) / newest["rows"]
-    if new > limits.channel_share:
-        yield f"{new:.1%} of the rows on {date} are of channels that were never seen before"
-
-
-def _hours(
-    date: str, newest: Mapping[str, Any], before: Sequence[Mapping[str, Any]], limits: DataLimits
-) -> Iterator[str]:
-    if newest["rows"] < limits.hours_rows:
-        return
-    usual = np.sum([day["hours"] for day in before], axis=0)
-    moved = np.abs(usual / usual.sum() - np.array(newest["hours"]) / newest["rows"]).sum() / 2
-    if moved > limits.hours:
-        yield f"{moved:.1%} of the rows on {date} lie at other hours of the day than before: is a clock wrong?"
-
-
-def _rejections(date: str, summary: Mapping[str, Any], limits: DataLimits) -> Iterator[str]:
+def _rejections(date: str, newest: str, summary: Mapping[str, Any], limits: DataLimits) -> Iterator[str]:
     by_day = summary["rejected_by_day"]
-    rejected = Counter(by_day.get(date, {})) + Counter(by_day.get("", {}))
+    rejected = Counter(by_day.get(date, {})) + Counter(by_day.get("", {}) if date == newest else {})
     read = summary["days"].get(date, {"rows": 0})["rows"] + rejected.total()
     broken = _broken(rejected)
     if broken.total() > limits.rejected * read:
@@ -166,7 +155,7 @@ def _rejections(date: str, summary: Mapping[str, Any], limits: DataLimits) -> It
 
 def _broken(rejected: Mapping[str, int]) -> Counter[str]:
     """Rejected rows that prove a log broken, by reason."""
-    return Counter({reason: rows for reason, rows in rejected.items() if reason not in HANDLED})
+    return Counter({reason: rows for reason, rows in rejected.items() if reason not in (*HANDLED, LEFT_OUT)})
 
 
 def _mostly(rejected: Counter[str]) -> str:

@@ -109,7 +109,7 @@ def _daily(args: argparse.Namespace, root: str, dataset: DatasetConfig, accepted
     """A daily run where a date is given; the runs are told theirs, and the registry is looked at when they run."""
     if args.date is None:
         return None
-    window = Window(args.date, args.train_days, args.history_days)
+    window = Window(args.date, args.train_days, args.history_days, without=tuple(args.without))
     window.dataset(dataset)  # told now, not in the cluster
     return Daily(
         window,
@@ -173,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     days = parser.add_argument_group("a daily run: see docs/operations.md")
     days.add_argument("--date", metavar="DATE", help="the newest day, default of the pipeline parameter `date`")
     days.add_argument("--train-days", type=int, default=7, metavar="N", help="days before it that train (7)")
+    days.add_argument("--without", action="append", default=[], metavar="DATE", help="as of hrlrec daily")
     days.add_argument("--history-days", type=int, metavar="N", help="days before those that are read (all)")
     days.add_argument("--registry", metavar="URI", help=f"blessed models (default ROOT/{REGISTRY})")
     days.add_argument("--first", action="store_true", help="nothing was blessed yet, default of the parameter `first`")

@@ -148,6 +148,8 @@ def _daily_components(config: PipelineConfig, data: _Data) -> list[BaseComponent
         transform_graph=data.transform.outputs["transform_graph"],
         date=daily.window.date,
         days=daily.window.days,
+        day=json.dumps(dataset.get("day", {}), sort_keys=True),
+        registry=daily.registry,
         limits=_json(daily.data),
     )
     settings = {

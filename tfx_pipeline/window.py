@@ -21,12 +21,14 @@ class Window:
       history_days: days before those, whose rows are history only; None reads all that the log has. Counts of a user's
         earlier impressions and clicks begin where the log is read from.
       validation_share: the newest share of the training days' time, which validates.
+      without: days among those that train that are left out, ISO.
     """
 
     date: str
     train_days: int = 7
     history_days: int | None = None
     validation_share: float = 0.1
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -39,11 +41,23 @@ class Window:
             raise ConfigError(f"history_days must not be negative: got {self.history_days}")
         if not 0 < self.validation_share < 1:
             raise ConfigError(f"validation_share must lie between 0 and 1: got {self.validation_share}")
+        self._check_without()
+
+    def _check_without(self) -> None:
+        training = [date.isoformat() for date in self._training]
+        for date in self.without:
+            if date not in training:
+                raise ConfigError(
+                    f"{date} cannot be left out (without): the days that train are {training[0]} to {training[-1]}"
+                )
+        if not set(training) - set(self.without):
+            raise ConfigError("all days that train are left out (without); take more of them (train_days)")
 
     @classmethod
     def of(cls, date: str, days: str) -> "Window":
         """The window of a date that a run is told, and of `days`, as the property of that name has it."""
-        return cls(date, **json.loads(days))
+        settings = json.loads(days)
+        return cls(date, **{**settings, "without": tuple(settings.get("without", ()))})
 
     @property
     def days(self) -> str:
@@ -64,24 +78,34 @@ class Window:
 
     @property
     def dates(self) -> list[str]:
-        """The days that train, then the one that evaluates."""
-        return [(self.oldest + number * _DAY).isoformat() for number in range(self.train_days + 1)]
+        """The days that train, without those left out, then the one that evaluates."""
+        days = [*self._training, self.newest]
+        return [date for date in (day.isoformat() for day in days) if date not in self.without]
+
+    @property
+    def _training(self) -> list[datetime.date]:
+        return [self.oldest + number * _DAY for number in range(self.train_days)]
 
     def dataset(self, dataset: DatasetConfig) -> DatasetConfig:
         """The log as this run sees it: cut at the window's days, newer rows in no split.
 
-        Where `files` names days, only those are read that the window or its history has.
+        Where `files` names days, only those are read that the window or its history has. Where a rule makes the lists,
+        no request ids show that rows came twice, so `deduplicate` is on.
 
         Raises:
-          ConfigError: `dataset` has cuts of its own.
+          ConfigError: `dataset` has cuts of its own, or leaves out a day of the window.
         """
         if dataset.split != Split():
             raise ConfigError("a daily run makes its own cuts in time; leave `split:` out of dataset.yaml")
-        start, end = dataset.day.start(self.oldest), dataset.day.start(self.newest)
+        for date in self.dates:
+            if date in dataset.without:
+                raise ConfigError(
+                    f"dataset.yaml leaves out {date}, a day of this run; leave it out here, too (--without {date})"
+                )
         split = Split(
-            train_from=start,
-            validation_from=round(end - self.validation_share * (end - start)),
-            eval_from=end,
+            train_from=dataset.day.start(self.oldest),
+            validation_from=self._validation_from(dataset.day),
+            eval_from=dataset.day.start(self.newest),
             until=dataset.day.start(self.newest + _DAY),
         )
         read: tuple[str, ...] = ()
@@ -89,7 +113,27 @@ class Window:
             # Files may be cut by another clock than the window's, so one day more is looked at on either side.
             first = self.oldest - (self.history_days + 1) * _DAY
             read = tuple((first + n * _DAY).isoformat() for n in range((self.newest - first).days + 2))
-        return dataclasses.replace(dataset, split=split, dates=read)
+        return dataclasses.replace(
+            dataset,
+            split=split,
+            dates=read,
+            without=tuple(sorted({*dataset.without, *self.without})),
+            deduplicate=dataset.deduplicate or dataset.list_rule is not None,
+        )
+
+    def _validation_from(self, day: Day) -> int:
+        """First ms UTC of the time that validates: of the days that are not left out, the newest share."""
+        spans = [
+            (day.start(date), day.start(date + _DAY))
+            for date in reversed(self._training)
+            if date.isoformat() not in self.without
+        ]
+        wanted = self.validation_share * sum(end - start for start, end in spans)
+        for start, end in spans:
+            if wanted <= end - start:
+                break
+            wanted -= end - start
+        return round(end - wanted)
 
 
 def newest_mature(now: datetime.datetime, day: Day, maturity_hours: float) -> str:

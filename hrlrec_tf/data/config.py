@@ -4,6 +4,7 @@ A log whose columns carry the standard names needs no file. Every key below is o
 """
 
 import dataclasses
+import datetime
 import importlib.resources
 import pathlib
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ class DatasetConfig:
       files: which files of the folder are the log; `{date}` in it stands for a day (2024-03-31), as in
         `day={date}/*.parquet`.
       dates: the days that are read, where `files` has `{date}`; without any, all.
+      without: days (2024-03-30) that are left out: their rows are rejected.
       format: `parquet`, `csv` or `jsonl`, where the files' names do not tell.
       separator: of CSV columns; default tab for `.tsv`, else comma.
       typed_header: the CSV header reads `name:type`; what stands behind the colon is dropped.
@@ -81,6 +83,7 @@ class DatasetConfig:
     log: str | None = None
     files: str = "**"
     dates: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     format: Literal["parquet", "csv", "jsonl"] | None = None
     separator: str | None = None
     typed_header: bool = False
@@ -113,6 +116,11 @@ class DatasetConfig:
                 )
         if self.dates and DATE not in self.files:
             raise ConfigError(f"dates need {DATE} in `files`, for instance files: day={DATE}/*: got {self.files!r}")
+        for date in self.without:
+            try:
+                datetime.date.fromisoformat(date)
+            except ValueError as error:
+                raise ConfigError(f"without names days like 2024-03-30: got {date!r}") from error
         for name in ("list_length", "sequence_length", "max_tags"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1: got {getattr(self, name)}")

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hrlrec_tf import features
-from hrlrec_tf.data import columns, masking
+from hrlrec_tf.data import columns, days, masking
 from hrlrec_tf.data.config import KINDS, LIST_COLUMNS, REQUIRED, DatasetConfig
 from hrlrec_tf.data.files import NOT_UTF8, BrokenRow, RawBatch
 from hrlrec_tf.features import Kind
 
 TIMESTAMP_IN_SECONDS = "timestamp_in_seconds"
+LEFT_OUT = "day_left_out"
 
 # Milliseconds from 1973 to 2286; as seconds, numbers below would be years up to 5138.
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = 10**11, 10**13
@@ -113,6 +114,8 @@ class Validator:
         """Validates one batch."""
         count = len(batch.rows)
         faults = _Faults(count)
+        if self._config.without:
+            faults.mark(self._left_out(batch.table, count), LEFT_OUT)
         arrays = {name: self._text(name, batch.table, count, faults) for name in self._layout.texts}
         if "user_id" in self._masked and "request_id" in arrays:
             users, _ = columns.to_text(self._source("user_id", batch.table, count))
@@ -157,8 +160,18 @@ class Validator:
             faults.mark(columns.mask(pc.equal(text, "")), f"missing_{name}")
         return masking.mask_texts(text, self._secret) if name in self._masked else text
 
+    def _left_out(self, table: pa.Table, count: int) -> columns.Mask:
+        """Rows of the days that the log's configuration leaves out."""
+        times = self._times(table, count).values.astype(np.int64)
+        numbers = days.dates(np.where(_readable(times), times, 0), self._config.day)
+        left_out = np.array(self._config.without, "datetime64[D]").astype(np.int64)
+        return _readable(times) & np.isin(numbers, left_out)
+
+    def _times(self, table: pa.Table, count: int) -> columns.Numbers:
+        return columns.to_milliseconds(self._source("timestamp", table, count), self._config.timestamp_unit)
+
     def _timestamp(self, table: pa.Table, count: int, faults: _Faults) -> pa.Array:
-        times = columns.to_milliseconds(self._source("timestamp", table, count), self._config.timestamp_unit)
+        times = self._times(table, count)
         faults.mark(times.missing, "missing_timestamp")
         faults.mark(times.bad, "not_a_number_timestamp")
         outside = (times.values < _MIN_TIMESTAMP) | (times.values >= _MAX_TIMESTAMP)
@@ -256,11 +269,15 @@ class Validator:
 
 def _nearest(times: npt.NDArray[np.int64], places: Sequence[int]) -> npt.NDArray[np.int64]:
     """The times at some places; see `Validated.rejected_times`."""
-    readable = np.flatnonzero((times >= _MIN_TIMESTAMP) & (times < _MAX_TIMESTAMP))
+    readable = np.flatnonzero(_readable(times))
     if not len(readable):
         return np.zeros(len(places), np.int64)
     before = np.searchsorted(readable, places, side="right") - 1
     return times[readable[np.maximum(before, 0)]]
+
+
+def _readable(times: npt.NDArray[np.int64]) -> columns.Mask:
+    return (times >= _MIN_TIMESTAMP) & (times < _MAX_TIMESTAMP)
 
 
 def _text(value: Any) -> str:

@@ -44,6 +44,7 @@ def test_a_day_begins_where_its_time_zone_and_hour_say():
         (lambda: Bots(0), "bots.rows_per_day must be at least 1"),
         (lambda: DatasetConfig(log_version=2), "log_version is 2, but this release reads version 1"),
         (lambda: DatasetConfig(dates=("2024-03-30",)), "dates need {date} in `files`"),
+        (lambda: DatasetConfig(without=("yesterday",)), "without names days like 2024-03-30: got 'yesterday'"),
         (lambda: Split(until=5), "split.until must be later than split.eval_from"),
         (lambda: Split(validation_from=1, eval_from=5, until=5), "split.until must be later than split.eval_from"),
     ],
@@ -112,6 +113,20 @@ def test_rows_from_until_on_are_in_no_split(tmp_path):
     dataset = DatasetConfig(log=str(log(tmp_path / "log", rows)), list_rule=ListRule(), split=split)
     summary = prepare(dataset, str(tmp_path / "out"), show_progress=False)
     assert summary["accepted"] == 12 and summary["rows"] == {"train": 4, "validation": 2, "eval": 3}
+
+
+def test_rows_of_days_that_are_left_out_are_rejected_by_the_clock_of_the_log(tmp_path):
+    begins = Day("Europe/Berlin", "04:00")
+    start, end = (begins.start(datetime.date(2024, 3, day)) for day in (30, 31))
+    times = [start - 1, start, end - 1, end, end + 1, end + 2]
+    lines = [f"u,{time},i{n},news,{n % 2}" for n, time in enumerate(times)]
+    lines += [f"u,{start + 1},,news,0", f"u,{10**18},a,news,0"]  # left out though it has no item; no day at all
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "log.csv").write_text("\n".join(["user_id,timestamp,item_id,channel,clicks", *lines]))
+    dataset = DatasetConfig(log=str(tmp_path / "log"), list_rule=ListRule(), day=begins, without=("2024-03-30",))
+    summary = prepare(dataset, str(tmp_path / "out"), show_progress=False)
+    assert summary["rejected"] == {"day_left_out": 3, "timestamp_out_of_range": 1}
+    assert {date: day["rows"] for date, day in summary["days"].items()} == {"2024-03-29": 1, "2024-03-31": 3}
 
 
 def test_only_the_days_asked_for_are_read(tmp_path):

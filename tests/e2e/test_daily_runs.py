@@ -193,7 +193,9 @@ def test_a_first_run_must_be_called_one(feed):
 
 def test_a_refused_model_leaves_its_card_and_is_pushed_by_wider_limits_without_training(feed):
     work, strict = feed / "refused", feed / "strict.yaml"
-    strict.write_text("data: {hours: 1.0}\nmodel: {rela_impr: 99}\nthresholds: {auc: 0.99, calibration: [0.0, 100.0]}\n")
+    strict.write_text(
+        "data: {hours: 1.0}\nmodel: {rela_impr: 99}\nthresholds: {auc: 0.99, calibration: [0.0, 100.0]}\n"
+    )
     words = command(feed, work, "2024-01-03", "--first")
     refused = subprocess.run([*words, "--limits", str(strict)], capture_output=True, text=True)
     message = refused.stderr.splitlines()[-1]

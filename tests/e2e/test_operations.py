@@ -165,7 +165,7 @@ def days(tmp_path_factory) -> pathlib.Path:
 def test_a_new_channel_is_told_or_stopped_by_its_share(days):
     summary, dates = json.loads((days / "1" / "summary.json").read_text()), Window("2024-01-03", train_days=2).dates
     (fault,) = data_faults.faults(summary, dates, DataLimits())
-    assert "of the rows on 2024-01-03 are of channels that were never seen before" in fault
+    assert "of the rows on 2024-01-03 are of channels without rows on other days" in fault
     assert data_faults.faults(summary, dates, dataclasses.replace(DataLimits(), channel_share=0.5)) == []
     assert "channel 'radio' is new; it can be learnt from the next run on" in data_faults.notes(summary, dates)
 

@@ -119,6 +119,14 @@ def test_a_run_goes_on_from_a_model_of_an_earlier_day(registry, tmp_path):
     assert json.loads((base / blessed.CARD).read_text())["version"] == 9
 
 
+def test_days_that_a_blessed_run_of_an_earlier_date_looked_at_are_believed(registry):
+    assert blessed.believed(registry, "2024-01-05") == set()
+    record(registry, 1, window={"date": "2024-01-03", "dates": ["2024-01-01", "2024-01-03"]})  # without the 2nd
+    record(registry, 2, window={"date": "2024-01-05", "dates": ["2024-01-03", "2024-01-04", "2024-01-05"]})
+    assert blessed.believed(registry, "2024-01-05") == {"2024-01-01", "2024-01-03"}
+    assert blessed.believed(registry, "2024-01-06") == {"2024-01-01", "2024-01-03", "2024-01-04", "2024-01-05"}
+
+
 def test_a_first_run_is_said_to_be_one(registry, tmp_path):
     with pytest.raises(
         GateError, match=r"registry holds no blessed model .* say that this is the first run \(--first\)"

@@ -43,6 +43,14 @@ def test_the_newest_day_with_mature_labels_judges(log, tmp_path):
     assert config.daily.warm == ("training.epochs=1",) and config.daily.newest == 0
 
 
+def test_days_that_are_left_out_reach_the_components(log, tmp_path):
+    config = parse(log, tmp_path, "--train-days", "2", "--without", "2024-01-01")
+    assert config.daily.window.dates == ["2024-01-02", "2024-01-03"]
+    for component in create_pipeline(config).components:
+        if "days" in component.spec.exec_properties:
+            assert json.loads(component.spec.exec_properties["days"])["without"] == ["2024-01-01"]
+
+
 def test_a_day_before_the_last_blessed_one_is_refused(log, tmp_path):
     card_file = tmp_path / "blessed" / "7" / "card.json"
     card_file.parent.mkdir(parents=True)
@@ -81,6 +89,7 @@ def test_what_the_export_carries_reaches_the_components(log, tmp_path):
         ([], "gates: {}", "limits.yaml: gates is unknown; known: data, model, thresholds"),
         ([], "- 1", "limits.yaml: the file must be a mapping"),
         (["--train-days", "0"], None, "train_days must be at least 1"),
+        (["--without", "2024-01-03"], None, "2024-01-03 cannot be left out"),
     ],
 )
 def test_bad_usage_is_refused(log, tmp_path, words, limits, message):

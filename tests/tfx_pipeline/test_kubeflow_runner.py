@@ -31,15 +31,18 @@ def compiled(tmp_path_factory):
 def test_a_daily_run_is_told_its_date(tmp_path):
     output = tmp_path / "pipeline.yaml"
     arguments = ["--output", str(output), "--pipeline-root", "gs://bucket/root", "--log", "gs://bucket/log"]
-    assert kubeflow_runner.main([*arguments, "--date", "2024-03-31", "--train-days", "3"]) == 0
+    days = ["--date", "2024-03-31", "--train-days", "3", "--without", "2024-03-29"]
+    assert kubeflow_runner.main([*arguments, *days]) == 0
     spec = yaml.safe_load(output.read_text("utf-8"))
     tasks, parameters = spec["root"]["dag"]["tasks"], spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["date"]["defaultValue"] == "2024-03-31" and parameters["first"]["defaultValue"] == 0
     for task in ("SessionExampleGen", "DataGate", "ReleaseGate"):
         assert tasks[task]["inputs"]["parameters"]["date"] == {"componentInputParameter": "date"}
-        assert '"train_days": 3' in constant(tasks[task], "days").replace("\\", "")
-    assert constant(tasks["LastBlessed"], "registry").strip('"') == "gs://bucket/root/blessed"
-    assert not tasks["LastBlessed"].get("cachingOptions", {}).get("enableCache")
+        told = constant(tasks[task], "days").replace("\\", "")
+        assert '"train_days": 3' in told and '"without": ["2024-03-29"]' in told
+    for task in ("LastBlessed", "DataGate"):  # what was blessed changes behind the registry's name
+        assert constant(tasks[task], "registry").strip('"') == "gs://bucket/root/blessed"
+        assert not tasks[task].get("cachingOptions", {}).get("enableCache")
 
 
 LIMITS = (
