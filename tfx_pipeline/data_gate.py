@@ -131,7 +131,7 @@ def _recurring(counts: Mapping[int, Counter[str]]) -> dict[str, float]:
 def _values(reader: SessionReader, files: Sequence[str]) -> Iterator[dict[str, pd.Series]]:
     """The displayed values of KNOWN by the time of their session (ms UTC), batch by batch."""
     for examples in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BATCH):
-        raw = reader.parse(examples)
+        raw = reader.parse(examples, (*KNOWN, "timestamp"))
         times = tf.reshape(raw["timestamp"], [-1]).numpy()
         texts = {column: _strings(raw[column], times) for column in KNOWN}
         yield {column: flat[flat != b""].str.decode("utf-8") for column, flat in texts.items()}

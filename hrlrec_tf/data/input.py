@@ -3,7 +3,7 @@
 The same transform graph runs here, in evaluation and inside the exported model, so training and serving cannot skew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -74,9 +74,10 @@ class SessionReader:
             return []
         return [value.decode("utf-8") for value in self._transform.vocabulary_by_name(name)]
 
-    def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor | tf.SparseTensor]:
-        """Raw session features of serialized Examples [B]."""
-        return tf.io.parse_example(examples, self._feature_spec)
+    def parse(self, examples: tf.Tensor, names: Iterable[str] | None = None) -> dict[str, tf.Tensor | tf.SparseTensor]:
+        """Raw session features of serialized Examples [B]; all of them, or those of `names`."""
+        wanted = self._feature_spec if names is None else {name: self._feature_spec[name] for name in names}
+        return tf.io.parse_example(examples, wanted)
 
     def transform(self, raw: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Batch:
         """Ids and numbers of raw features.
