@@ -88,7 +88,7 @@ def refuse(registry: str, date: str, texts: Mapping[str, str], keep: int) -> str
       registry: folder or URI.
       date: of the run, ISO.
       texts: file name -> content.
-      keep: how many dates stay, the newest.
+      keep: how many dates stay: this one, and the newest.
 
     Returns:
       The folder of the card.
@@ -98,7 +98,8 @@ def refuse(registry: str, date: str, texts: Mapping[str, str], keep: int) -> str
     for name, text in texts.items():
         io_utils.write_string_file(f"{folder}/{date}/.{name}", text)
         fileio.rename(f"{folder}/{date}/.{name}", f"{folder}/{date}/{name}", overwrite=True)
-    for old in sorted(name.rstrip("/") for name in fileio.listdir(folder))[: -max(keep, 1)]:
+    others = sorted({name.rstrip("/") for name in fileio.listdir(folder)} - {date}, reverse=True)
+    for old in others[max(keep, 1) - 1 :]:
         fileio.rmtree(f"{folder}/{old}")
     return f"{folder}/{date}"
 

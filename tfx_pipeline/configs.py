@@ -52,7 +52,7 @@ class Daily:
       warm: settings of the model that differ where it goes on from the last one, KEY=VALUE.
       catalogue: whether the export carries the items of the run's sessions.
       quotas: bounds on each channel's rows in a list, as YAML (see `hrlrec_tf.quotas`); "" for none.
-      data: how far the newest day may differ from the days before it.
+      data: how far a day may differ from the other days of its window.
       model: what a new model may lose.
       panel_size: requests of the fixed panel.
       keep: blessed models that stay.

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from tfx import v1 as tfx
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
@@ -86,7 +87,7 @@ def StabilityGate(
 
     Args:
       model: the export. base: of `LastBlessed`, with the panel that the versions before were judged by.
-      examples: sessions; the first run draws the panel of their split `eval`.
+      examples: sessions; where there is no panel yet it is drawn of their split `eval`.
       schema: of the sessions.
       report: receives the shares, faults where they changed more than they may, and the panel for the versions that
         follow.
@@ -97,16 +98,20 @@ def StabilityGate(
     spec = from_schema(io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri)))
     known = blessed.has_model(base.uri)
     files = f"{base.uri}/{blessed.PANEL}"
-    if not known:
+    drawn = not fileio.exists(files)  # of a first run, and where all users of the panel were forgotten
+    if drawn:
         files = io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], impression_scorer.SPLIT))
     panel = serving_check.read_sessions(files, panel_size)
     exports = {"new": model.uri, **({"old": base.uri} if known else {})}
     shown = {name: replay(path_utils.serving_model_path(uri), panel, spec) for name, uri in exports.items()}
     faults = share_faults(shown["old"].channel_shares, shown["new"].channel_shares, accepted) if known else []
-    with tf.io.TFRecordWriter(os.path.join(report.uri, blessed.PANEL), "GZIP") as writer:
+    scratch = os.path.join(report.uri, f".{blessed.PANEL}.partial")
+    with tf.io.TFRecordWriter(scratch, "GZIP") as writer:
         for session in panel:
             writer.write(session.SerializeToString())
-    told = [] if known else [f"no model was blessed before: {len(panel)} requests make up the panel from now on"]
+    fileio.rename(scratch, os.path.join(report.uri, blessed.PANEL), overwrite=True)
+    told = [] if known else ["no model was blessed before"]
+    told += [f"{len(panel)} requests make up the panel from now on"] if drawn else []
     figures = {name: dataclasses.asdict(statistics) for name, statistics in shown.items()}
     reports.write(report.uri, told, figures, faults)
 

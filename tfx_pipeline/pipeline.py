@@ -54,8 +54,8 @@ READS: Mapping[str, tuple[str, ...]] = {
 def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
     """Log to pushed model: sessions, validation, transform, training, evaluation, serving check, push.
 
-    A daily run (`config.daily`) also looks at the newest day, goes on from the last blessed model, is held against it
-    and against logistic regression, stops where a model may not be pushed, and is recorded for the next run.
+    A daily run (`config.daily`) also looks at the days of its window, goes on from the last blessed model, is held
+    against it and against logistic regression, stops where a model may not be pushed, and is recorded for the next run.
 
     Args:
       config: everything the pipeline knows; nothing else is read, so equal configurations give equal pipelines.

@@ -1,6 +1,7 @@
 """What becomes of a trained model: its card, whether it may be pushed, and what the next run goes on from."""
 
 import json
+import os
 from typing import Any
 
 from tfx import v1 as tfx
@@ -98,9 +99,15 @@ def RecordBlessed(
       stability_report: with the fixed panel.
       registry: folder or URI of the records. serving: of the pushed versions, if old ones are to go; "" keeps all.
       keep: how many versions stay.
+
+    Raises:
+      GateError: the version was withdrawn since it was pushed.
     """
+    served, version = os.path.split(pushed.get_string_custom_property("pushed_destination"))
+    if int(version) in blessed.versions(os.path.join(served, blessed.WITHDRAWN)):
+        raise reports.GateError(blessed.withdrawn_message(int(version)))
     written = _json(f"{model_card.uri}/{blessed.CARD}")
-    written["version"] = int(pushed.get_string_custom_property("pushed_version"))
+    written["version"] = int(version)
     blessed.record(
         registry,
         written["version"],

@@ -19,10 +19,10 @@ def prune(root: str, metadata_file: str, pipeline: str, keep: int) -> list[str]:
 
     These are the files of all artifacts but those of the newest executions of each component, and the folders
     `COMPONENT/OUTPUT/EXECUTION` of killed executions. A component's newest execution keeps its folders, however it
-    ended.
+    ended. Where the folder was copied or moved since, metadata names files of another place: then nothing is removed.
 
     Args:
-      root: the pipeline's.
+      root: the pipeline's, as metadata names it.
       metadata_file: SQLite file of ML Metadata.
       pipeline: its name.
       keep: successful executions of each component whose outputs stay; a cached one keeps what it took from the cache.
@@ -33,13 +33,19 @@ def prune(root: str, metadata_file: str, pipeline: str, keep: int) -> list[str]:
     connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_file)
     with metadata.Metadata(connection) as handle:
         executions = _executions(handle.store, pipeline)
+        if not all(pathlib.Path(uri).is_relative_to(root) for uri in _live(handle.store)):
+            return []
         removed = list(_remove_superseded(handle.store, list(executions.values()), keep))
         newest = {component: max(each.id for each in theirs) for component, theirs in executions.items()}
-        live = {each.uri for each in handle.store.get_artifacts() if each.state == _LIVE}
-        for folder in _orphans(pathlib.Path(root), newest, live):
+        for folder in _orphans(pathlib.Path(root), newest, _live(handle.store)):
             fileio.rmtree(str(folder))
             removed.append(str(folder))
         return removed
+
+
+def _live(store: MetadataStore) -> set[str]:
+    """URIs of the artifacts whose files are there."""
+    return {each.uri for each in store.get_artifacts() if each.state == _LIVE}
 
 
 def _executions(store: MetadataStore, pipeline: str) -> dict[str, list[metadata_store_pb2.Execution]]:
@@ -61,10 +67,10 @@ def _remove_superseded(
     for artifact in store.get_artifacts_by_id(sorted(_outputs(store, old) - _outputs(store, kept))):
         if artifact.state != _LIVE:
             continue
+        artifact.state = metadata_store_pb2.Artifact.DELETED  # first, or the cache might serve half of it
+        store.put_artifacts([artifact])
         if fileio.exists(artifact.uri):
             (fileio.rmtree if fileio.isdir(artifact.uri) else fileio.remove)(artifact.uri)
-        artifact.state = metadata_store_pb2.Artifact.DELETED
-        store.put_artifacts([artifact])
         yield artifact.uri
 
 

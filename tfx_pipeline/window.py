@@ -5,7 +5,7 @@ import datetime
 import json
 
 from hrlrec_tf.data.config import DATE, DatasetConfig
-from hrlrec_tf.data.rules import Day, Split
+from hrlrec_tf.data.rules import Day, Split, day_of
 from hrlrec_tf.errors import ConfigError
 
 _DAY = datetime.timedelta(days=1)
@@ -69,7 +69,7 @@ class Window:
     @property
     def newest(self) -> datetime.date:
         """The day that evaluates."""
-        return datetime.date.fromisoformat(self.date)
+        return day_of(self.date)
 
     @property
     def oldest(self) -> datetime.date:
@@ -99,9 +99,8 @@ class Window:
             raise ConfigError("a daily run makes its own cuts in time; leave `split:` out of dataset.yaml")
         for date in self.dates:
             if date in dataset.without:
-                raise ConfigError(
-                    f"dataset.yaml leaves out {date}, a day of this run; leave it out here, too (--without {date})"
-                )
+                remedy = "run another day" if date == self.date else f"leave it out here, too (--without {date})"
+                raise ConfigError(f"dataset.yaml leaves out {date}, a day of this run; {remedy}")
         split = Split(
             train_from=dataset.day.start(self.oldest),
             validation_from=self._validation_from(dataset.day),

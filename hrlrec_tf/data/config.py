@@ -4,7 +4,6 @@ A log whose columns carry the standard names needs no file. Every key below is o
 """
 
 import dataclasses
-import datetime
 import importlib.resources
 import pathlib
 from collections.abc import Mapping
@@ -14,7 +13,18 @@ import yaml
 
 from hrlrec_tf import features
 from hrlrec_tf.data import parsing
-from hrlrec_tf.data.rules import Bots, Column, Day, ItemCountsRule, Join, KAnonymity, ListRule, Masking, Split
+from hrlrec_tf.data.rules import (
+    Bots,
+    Column,
+    Day,
+    ItemCountsRule,
+    Join,
+    KAnonymity,
+    ListRule,
+    Masking,
+    Split,
+    day_of,
+)
 from hrlrec_tf.errors import ConfigError
 from hrlrec_tf.features import IdRule, Kind
 
@@ -118,7 +128,7 @@ class DatasetConfig:
             raise ConfigError(f"dates need {DATE} in `files`, for instance files: day={DATE}/*: got {self.files!r}")
         for date in self.without:
             try:
-                datetime.date.fromisoformat(date)
+                day_of(date)
             except ValueError as error:
                 raise ConfigError(f"without names days like 2024-03-30: got {date!r}") from error
         for name in ("list_length", "sequence_length", "max_tags"):

@@ -37,7 +37,7 @@ class Records:
     users: frozenset[bytes]
 
 
-def forget(folder: pathlib.Path, ids: Collection[str], column: str = "user_id") -> dict[str, Any]:
+def forget(folder: pathlib.Path, ids: Collection[str], column: str | None = None) -> dict[str, Any]:
     """Removes some users from a finished folder of `hrlrec prepare` or of a pipeline's SessionExampleGen.
 
     A user's history stands in that user's own sessions alone. `transform/`, whose vocabularies and counts are made of
@@ -46,7 +46,7 @@ def forget(folder: pathlib.Path, ids: Collection[str], column: str = "user_id") 
     Args:
       folder: of the sessions.
       ids: of users as the sessions hold them: masked ones where the log is masked.
-      column: of the log that holds users; rejected rows show it.
+      column: of the log that holds users, as rejected rows have it; None looks in all of their columns.
 
     Returns:
       Counts: `sessions_removed`, `rejected_rows_removed`, `transform_removed`; and `users`, the ids that were found.
@@ -141,7 +141,7 @@ def _examples(file: pathlib.Path) -> Iterator[tuple[bytes, bytes, float]]:
         ) from error
 
 
-def _forget_rejected(file: pathlib.Path, ids: Collection[str], column: str) -> int:
+def _forget_rejected(file: pathlib.Path, ids: Collection[str], column: str | None) -> int:
     with gzip.open(file, "rt", encoding="utf-8") as source:
         lines = list(source)
     left = [line for line in lines if not _names_one(json.loads(line)["values"].items(), ids, column)]
@@ -152,10 +152,10 @@ def _forget_rejected(file: pathlib.Path, ids: Collection[str], column: str) -> i
     return len(lines) - len(left)
 
 
-def _names_one(values: Iterable[tuple[str, Any]], ids: Collection[str], column: str) -> bool:
+def _names_one(values: Iterable[tuple[str, Any]], ids: Collection[str], column: str | None) -> bool:
     """Whether a rejected row is of one of some users; the text of a line that was not taken apart may be."""
     for name, value in values:
-        if name in (column, "user_id") and str(value) in ids:
+        if column in (None, name) and str(value) in ids:
             return True
         if name == "text" and any(masking.names(value, user) for user in ids):
             return True

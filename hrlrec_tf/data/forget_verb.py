@@ -45,7 +45,14 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
         dataset = config.load(args.config)
     users = forget.read_users(args.user_file, args.masked, dataset)
     result: dict[str, Any] = {"users_asked": len(users.ids)}
-    if args.log is not None and dataset is not None:
+    column = (dataset.source("user_id") or "user_id") if dataset else None
+    if args.sessions is not None:
+        result["sessions"] = _forget_sessions(args.sessions, users, column)
+    if args.workdir is not None:
+        result["workdir"] = _forget_workdir(args.workdir, users, column)
+        if args.log is None:
+            print("the next daily run reads the log again: forget them there too (--log DIR --in-place)")
+    if args.log is not None and dataset is not None:  # last, since a folder that was made is not made again
         counts = forget.forget(dataset, users, args.out)
         result["log"] = counts
         print(
@@ -54,18 +61,11 @@ def _run(args: argparse.Namespace) -> Mapping[str, Any]:
         )
         if counts["ignored_files"]:
             print(f"not looked at, for they are no part of the log: {', '.join(counts['ignored_files'])}")
-    column = (dataset.source("user_id") if dataset else None) or "user_id"
-    if args.sessions is not None:
-        result["sessions"] = _forget_sessions(args.sessions, users, column)
-    if args.workdir is not None:
-        result["workdir"] = _forget_workdir(args.workdir, users, column)
-        if args.log is None:
-            print("the next daily run reads the log again: forget them there too (--log DIR --in-place)")
     print("models trained before hold what they learnt of these users: see docs/privacy.md")
     return result
 
 
-def _forget_sessions(folder: str, users: "Users", column: str) -> Mapping[str, Any]:
+def _forget_sessions(folder: str, users: "Users", column: str | None) -> Mapping[str, Any]:
     from hrlrec_tf.data import forget_sessions
 
     counts = forget_sessions.forget(pathlib.Path(folder), users.in_sessions, column)
@@ -77,7 +77,7 @@ def _forget_sessions(folder: str, users: "Users", column: str) -> Mapping[str, A
     return {**counts, "users_found": found}
 
 
-def _forget_workdir(folder: str, users: "Users", column: str) -> Mapping[str, Any]:
+def _forget_workdir(folder: str, users: "Users", column: str | None) -> Mapping[str, Any]:
     from hrlrec_tf.data import forget_workdir
 
     counts = forget_workdir.forget(pathlib.Path(folder), users.in_sessions, column)

@@ -4,7 +4,6 @@ A file is replaced whole, so a killed run is simply run again.
 """
 
 import pathlib
-import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,7 +16,7 @@ from hrlrec_tf.data.prepare import SUMMARY
 from hrlrec_tf.errors import DataError
 from hrlrec_tf.folder_lock import FolderLock
 
-_METADATA = "pipeline/metadata.sqlite"
+_KEPT = ("pipeline/metadata.sqlite", "blessed")  # either shows whose folder it is
 _QUICKSTART = "request.json"
 _ARTIFACT = "pipeline/*/[!.]*/[0-9]*"  # COMPONENT/OUTPUT/EXECUTION
 _REGISTRY = ("blessed/[0-9]*", "blessed/withdrawn/[0-9]*")
@@ -35,7 +34,7 @@ _LEFTOVERS = (
 Places = Mapping[str, int]  # file or folder, relative to the working folder -> how much was removed there
 
 
-def forget(workdir: pathlib.Path, ids: Collection[str], column: str = "user_id") -> dict[str, Any]:
+def forget(workdir: pathlib.Path, ids: Collection[str], column: str | None = None) -> dict[str, Any]:
     """Removes some users from the sessions, panels, scored impressions, statistics and vocabularies of daily runs.
 
     Vocabularies keep their lengths, for a model's rows are counted by them: an id gives way to a text that is nobody's.
@@ -44,7 +43,7 @@ def forget(workdir: pathlib.Path, ids: Collection[str], column: str = "user_id")
     Args:
       workdir: the folder; no daily run may be at work in it.
       ids: of users as the sessions hold them: masked ones where the log is masked.
-      column: of the log that holds users; rejected rows show it.
+      column: of the log that holds users, as rejected rows have it; None looks in all of their columns.
 
     Returns:
       What was removed where: `sessions`, `rejected_rows`, `panels`, `impressions`, `statistics`, `vocabularies`, each
@@ -54,8 +53,8 @@ def forget(workdir: pathlib.Path, ids: Collection[str], column: str = "user_id")
       ConfigError: another command works in the folder.
       DataError: it is no working folder, or holds a file that cannot be read.
     """
-    if not (workdir / _METADATA).is_file():
-        raise DataError(f"{workdir}: is no working folder of `hrlrec daily`, for it holds no {_METADATA}")
+    if not any((workdir / place).exists() for place in _KEPT):
+        raise DataError(f"{workdir}: is no working folder of `hrlrec daily`, for it holds no {' and no '.join(_KEPT)}")
     if (workdir / _QUICKSTART).exists():
         raise DataError(
             f"{workdir}: is a folder of `hrlrec quickstart`, for it holds {_QUICKSTART}, a user's request; remove the "
@@ -65,7 +64,7 @@ def forget(workdir: pathlib.Path, ids: Collection[str], column: str = "user_id")
         return _forget(workdir, ids, column)
 
 
-def _forget(workdir: pathlib.Path, ids: Collection[str], column: str) -> dict[str, Any]:
+def _forget(workdir: pathlib.Path, ids: Collection[str], column: str | None) -> dict[str, Any]:
     leftovers = sorted(_remove_leftovers(workdir))
     encoded = frozenset(user.encode("utf-8") for user in ids)
     sessions, rejected = Counter[str](), Counter[str]()
@@ -138,12 +137,20 @@ def _forget_frequent(file: pathlib.Path) -> int:
 
 
 def _forget_known(file: pathlib.Path, users: Collection[bytes], found: set[str]) -> int:
-    """Puts texts that are nobody's in the place of some users' ids, which it adds to `found`; returns how many."""
+    """Puts texts that are nobody's in the place of some users' ids, which it adds to `found`; returns how many.
+
+    Equal files stay equal: the Pusher knows a model that was pushed by its files.
+    """
     lines = file.read_bytes().split(b"\n")
+    taken = set(lines)
     theirs = [number for number, line in enumerate(lines) if line in users]
     for number in theirs:
         found.add(lines[number].decode("utf-8"))
-        lines[number] = f"<forgotten-{secrets.token_hex(8)}>".encode()
+        text = f"<forgotten-{number}>".encode()
+        while text in taken:  # of an earlier model, whose rows went on into this one
+            text += b"'"
+        taken.add(text)
+        lines[number] = text
     if theirs:
         _replace(file, b"\n".join(lines))
     return len(theirs)

@@ -9,6 +9,18 @@ from hrlrec_tf import features
 from hrlrec_tf.errors import ConfigError
 
 
+def day_of(text: str) -> datetime.date:
+    """The day that is written as 2024-03-31; Python 3.11 and newer read other forms of ISO 8601, too.
+
+    Raises:
+      ValueError: it is written otherwise, or is no day.
+    """
+    day = datetime.date.fromisoformat(text)
+    if day.isoformat() != text:
+        raise ValueError(text)
+    return day
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """One line of a column's `cases`: `value` where the source is below or equals a number; without both, always."""

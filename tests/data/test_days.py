@@ -44,6 +44,7 @@ def test_a_day_begins_where_its_time_zone_and_hour_say():
         (lambda: Bots(0), "bots.rows_per_day must be at least 1"),
         (lambda: DatasetConfig(log_version=2), "log_version is 2, but this release reads version 1"),
         (lambda: DatasetConfig(dates=("2024-03-30",)), "dates need {date} in `files`"),
+        (lambda: DatasetConfig(without=("20240330",)), "without names days like 2024-03-30: got '20240330'"),
         (lambda: DatasetConfig(without=("yesterday",)), "without names days like 2024-03-30: got 'yesterday'"),
         (lambda: Split(until=5), "split.until must be later than split.eval_from"),
         (lambda: Split(validation_from=1, eval_from=5, until=5), "split.until must be later than split.eval_from"),

@@ -1,5 +1,7 @@
 """Users leave the working folder of daily runs: every file there that held their ids, and nothing else."""
 
+import gzip
+import json
 import pathlib
 import shutil
 
@@ -81,7 +83,31 @@ def test_a_vocabulary_keeps_its_ids(work):
     after = file.read_text().splitlines()
     assert [old if old not in (GONE, STAYS) else new for old, new in zip(before, after)] == after
     assert len(set(after)) == len(before)
+    copies = {copy.read_bytes() for copy in work.rglob("assets/user_id")}
+    assert len(copies) == 1, "the Pusher knows a model by its files"
     tf.saved_model.load(str(file.parents[1]))
+
+
+def test_a_place_forgotten_twice_has_a_text_of_its_own(work):
+    file = work / "serving/8/assets/user_id"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"<forgotten-1>\n{GONE}\n{STAYS}\n")
+    forget_workdir.forget(work, [GONE])
+    assert file.read_text().split("\n") == ["<forgotten-1>", "<forgotten-1>'", STAYS, ""]
+
+
+@pytest.mark.parametrize(("column", "left"), [(None, 0), ("uid", 0), ("user_id", 1)])
+def test_rejected_rows_have_the_columns_of_the_log(work, column, left):
+    file = work / "pipeline/SessionExampleGen/examples/3/rejected/more.jsonl.gz"
+    file.write_bytes(gzip.compress(json.dumps({"values": {"uid": GONE, "clicks": -1}}).encode()))
+    forget_workdir.forget(work, [GONE], column)
+    assert len(gzip.decompress(file.read_bytes()).splitlines()) == left
+
+
+def test_a_folder_whose_pipeline_was_moved_away_is_one_all_the_same(work):
+    shutil.rmtree(work / "pipeline")
+    assert forget_workdir.forget(work, [GONE])["panels"].keys() == {"blessed/7/panel.tfrecord.gz"}
+    assert text_scan.find(work, [GONE]) == []
 
 
 def test_what_killed_runs_left_goes(work):

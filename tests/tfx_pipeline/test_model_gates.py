@@ -154,7 +154,7 @@ def test_the_panel_is_drawn_once_and_handed_on(tmp_path):
     (tmp_path / "base" / blessed.FIRST_RUN).touch()
     told, panel = stability(tmp_path / "first", base, [fakes.session(f"u{n}", ("a", "b")) for n in range(3)])
     assert told["faults"] == [] and told["figures"].keys() == {"new"}
-    assert told["findings"] == ["no model was blessed before: 2 requests make up the panel from now on"]
+    assert told["findings"] == ["no model was blessed before", "2 requests make up the panel from now on"]
     base = fakes.artifact(tfx.types.standard_artifacts.Model, tmp_path / "blessed")
     fakes.save_model(tmp_path / "blessed" / "Format-Serving")
     (tmp_path / "blessed" / blessed.PANEL).write_bytes(panel.read_bytes())
@@ -162,6 +162,15 @@ def test_the_panel_is_drawn_once_and_handed_on(tmp_path):
     assert told["faults"] == [] and told["figures"]["old"] == told["figures"]["new"]
     assert told["figures"]["new"]["users"] == 2
     assert records(later) == records(panel)
+
+
+def test_another_panel_is_drawn_where_all_its_users_were_forgotten(tmp_path):
+    base = fakes.artifact(tfx.types.standard_artifacts.Model, tmp_path / "base")
+    fakes.save_model(tmp_path / "base" / "Format-Serving")
+    told, panel = stability(tmp_path, base, [fakes.session("u", ("a", "b"))])
+    assert told["findings"] == ["1 requests make up the panel from now on"] and len(records(panel)) == 1
+    assert told["figures"].keys() == {"new", "old"} and told["faults"] == []
+    assert [path.name for path in panel.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def records(path):

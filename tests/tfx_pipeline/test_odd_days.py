@@ -59,11 +59,6 @@ def test_a_small_new_channel_makes_no_earlier_day_look_bad():
         assert found({WEEK[length - 1]: radio}, WEEK[:length]) == []
 
 
-def test_of_two_days_the_one_that_is_believed_already_is_not_the_odd_one():
-    (fault,) = found({WEEK[1]: day(rows=240)}, WEEK[:2], believed=WEEK[:1])
-    assert fault.startswith("2024-01-02 has 240 rows, 2024-01-01 2,400")
-
-
 def test_a_day_that_is_believed_already_is_not_judged_again_unless_it_is_the_newest():
     change = {WEEK[2]: day(channels={"news": 0.35, "video": 0.35, "radio": 0.3})}
     (fault,) = found(change)

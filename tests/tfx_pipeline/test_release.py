@@ -58,7 +58,7 @@ class Run:
 
     def record(self, card, version=7):
         pushed = fakes.artifact(ARTIFACTS.PushedModel, self.folder / "pushed")
-        pushed.set_string_custom_property("pushed_version", str(version))
+        pushed.set_string_custom_property("pushed_destination", str(self.folder / "serving" / str(version)))
         RecordBlessed.test_call(
             pushed=pushed,
             model=self.model,
@@ -130,6 +130,24 @@ def test_cards_of_refused_models_stay_for_the_newest_days_until_a_model_of_that_
     run.finds("quality")
     run.record(run.release())
     assert run.refused() == ["2024-01-04"] and blessed.dates(run.registry) == {7: "2024-01-05"}
+
+
+def test_the_card_of_a_late_day_stays_though_later_ones_were_refused(tmp_path):
+    for date in ("2024-01-05", "2024-01-04", "2024-01-03"):
+        place = blessed.refuse(str(tmp_path), date, {blessed.CARD: "{}"}, keep=2)
+        assert pathlib.Path(place, blessed.CARD).exists()
+    assert sorted(path.name for path in (tmp_path / blessed.REFUSED).iterdir()) == ["2024-01-03", "2024-01-05"]
+
+
+def test_a_version_that_was_withdrawn_meanwhile_is_not_recorded(tmp_path):
+    run = Run(tmp_path)
+    card = run.release()
+    (tmp_path / "serving" / blessed.WITHDRAWN / "7").mkdir(parents=True)
+    with pytest.raises(reports.GateError, match="version 7, the model of this run, was withdrawn"):
+        run.record(card)
+    assert blessed.versions(run.registry) == []
+    run.record(card, version=8)
+    assert blessed.versions(run.registry) == [8]
 
 
 def test_the_lineage_names_the_log_that_the_run_was_told(tmp_path):

@@ -1,6 +1,7 @@
 """What old and killed runs leave goes; what a run may still read stays."""
 
 import pathlib
+import shutil
 
 import pytest
 from tfx import v1 as tfx
@@ -115,3 +116,15 @@ def test_nothing_else_below_the_root_is_touched(toy):
         (toy.root / name).write_text("mine")
     toy.prune(keep=7)
     assert all((toy.root / name).read_text() == "mine" for name in others)
+
+
+def test_in_a_copy_of_the_folder_nothing_is_removed_here_or_there(toy, tmp_path):
+    for text in "abc":
+        toy.run(text)
+    copy = shutil.copytree(toy.root, tmp_path / "copy")
+    assert retention.prune(str(copy), str(copy / "metadata.sqlite"), "toy", keep=1) == []
+    assert (
+        toy.texts("Write/out")
+        == ["a", "b", "c"]
+        == [(path / "file").read_text() for path in sorted((copy / "Write/out").iterdir())]
+    )

@@ -64,6 +64,7 @@ def test_a_day_is_judged_when_its_late_clicks_have_come_in(now, date):
     ("make", "message"),
     [
         (lambda: Window("yesterday"), "the date must be like 2024-03-31: got 'yesterday'"),
+        (lambda: Window("20240331"), "the date must be like 2024-03-31: got '20240331'"),
         (lambda: Window("2024-03-31", 0), "train_days must be at least 1"),
         (lambda: Window("2024-03-31", history_days=-1), "history_days must not be negative"),
         (lambda: Window("2024-03-31", validation_share=1), "validation_share must lie between 0 and 1"),
@@ -79,7 +80,11 @@ def test_a_day_is_judged_when_its_late_clicks_have_come_in(now, date):
         (lambda: Window("2024-03-31", 1, without=("2024-03-30",)), "all days that train are left out"),
         (
             lambda: Window("2024-03-31").dataset(DatasetConfig(log="x", without=("2024-03-30",))),
-            "dataset.yaml leaves out 2024-03-30, a day of this run",
+            r"leaves out 2024-03-30, a day of this run; leave it out here, too \(--without 2024-03-30\)",
+        ),
+        (
+            lambda: Window("2024-03-31").dataset(DatasetConfig(log="x", without=("2024-03-31",))),
+            "dataset.yaml leaves out 2024-03-31, a day of this run; run another day",
         ),
     ],
 )
