@@ -24,7 +24,7 @@ test-slow: setup ## the rest: kills, faults, soak, privacy scan, compiled Kubefl
 	$(PYTEST) $(ARGS) -m slow --timeout 3600
 
 test-current: ## the tests on the current set; below glibc 2.39 as root inside a Debian 13 root
-	@scripts/test_current.sh $(ARGS) -m "not slow" --timeout 600
+	@scripts/test_current.sh $(ARGS) -m "not slow" -n $(WORKERS) --dist loadfile --timeout 600
 
 lint: ## ruff and mypy
 	@scripts/setup.sh lint

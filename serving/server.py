@@ -8,21 +8,19 @@ REST paths, from SavedModels executed by TensorFlow's own runtime, with TensorFl
 status codes. Classify, Regress and MultiInference are refused with UNIMPLEMENTED.
 """
 
+import contextlib
 import gc
+import importlib
 import os
 import pathlib
 import types
 from concurrent import futures
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from tensorflow_serving.apis import (
-    model_service_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from hrlrec_tf.errors import ConfigError
 from serving import batch_parameters, metrics, model_config, tls
@@ -50,12 +48,23 @@ GRACE_SECONDS = 5.0
 
 _SPARE_THREADS = 8  # for calls that do not run a model: health, status, refusals
 _MAX_BATCH_THREADS = 256
-_SERVICES = tuple(
-    file.DESCRIPTOR.services_by_name[name].full_name
-    for file, name in ((prediction_service_pb2, "PredictionService"), (model_service_pb2, "ModelService"))
-)
+_SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+_SERVICE_FILES = ("tensorflow_serving.apis.prediction_service_pb2", "tensorflow_serving.apis.model_service_pb2")
 # As tensorflow_model_server names them; the full names are gRPC's own custom.
 _HEALTH = ("", "PredictionService", "ModelService", *_SERVICES)
+
+
+def _describe_services() -> None:
+    """Brings the services' descriptions into protobuf's pool, where reflection finds them.
+
+    Modules of tensorflow-serving-api (2.19 as well) bring theirs first and then set an attribute that protobuf 4 and
+    newer refuse; nothing but the pool is used of them.
+    """
+    for name in _SERVICE_FILES:
+        with contextlib.suppress(AttributeError):
+            importlib.import_module(name)
+    for name in _SERVICES:
+        descriptor_pool.Default().FindServiceByName(name)
 
 
 class EmbeddedServer:
@@ -240,6 +249,7 @@ class EmbeddedServer:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(calls), server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(calls.models), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        _describe_services()
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         return server
 

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import logging
 import signal
-import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # One call by hand may be the first that a fresh server runs, long before a feed's own deadlines hold.
 _RANK_DEADLINE_SECONDS = 60.0
+_WAKES = 0.5  # seconds between looks at whether to stop
 
 _COLUMNS = ("position", "item", "channel", "click probability", "q channel", "q item")
 _EXPLORATION_COLUMNS = ("explored", "propensity channel", "propensity item")
@@ -158,7 +159,7 @@ def _impression_log(args: argparse.Namespace) -> "Iterator[ImpressionLog | None]
 
 
 def _serve_until_stopped(args: argparse.Namespace, server: "EmbeddedServer") -> Mapping[str, Any]:
-    with _stop_signal() as stopped, server:
+    with _stop_signals() as received, server:
         for name in server.model_names:
             numbers = server.versions(name)
             kind = "version" if len(numbers) == 1 else "versions"
@@ -166,7 +167,8 @@ def _serve_until_stopped(args: argparse.Namespace, server: "EmbeddedServer") -> 
             print(f"{serving} (Ctrl-C stops)", flush=True)
         if args.rest_port is not None:
             print(f"REST at {server.rest_address}", flush=True)
-        stopped.wait()
+        while not received:
+            time.sleep(_WAKES)
         print("stopping: calls in progress may finish", flush=True)
         name = server.model_names[0]
         return {
@@ -178,16 +180,20 @@ def _serve_until_stopped(args: argparse.Namespace, server: "EmbeddedServer") -> 
 
 
 @contextlib.contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, for the time of the context."""
-    stopped = threading.Event()
+def _stop_signals() -> Iterator[list[int]]:
+    """Gathers Ctrl-C and SIGTERM, for the time of the context.
+
+    Look at the list now and then: Python runs a handler when the main thread does something, and a wait without end
+    does not end for a signal that another thread was given; an Event would also be set while its own lock is held.
+    """
+    received = list[int]()
 
     def stop(number: int, frame: "FrameType | None") -> None:
-        stopped.set()
+        received.append(number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stopped
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

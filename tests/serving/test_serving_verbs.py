@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,7 +162,7 @@ def test_serve_takes_every_option(toy_versions, tmp_path, monkeypatch, capsys):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
         words += [f"--{name}-file", str(tmp_path / name)]
-    monkeypatch.setattr(verbs, "_stop_signal", _stopped_at_once)
+    monkeypatch.setattr(verbs, "_stop_signals", _stopped_at_once)
     result = run(verbs.SERVE, *words)
     assert result["models"] == {"toy": [2, 3]} and result["version"] == 3
     said = capsys.readouterr().out
@@ -172,7 +171,5 @@ def test_serve_takes_every_option(toy_versions, tmp_path, monkeypatch, capsys):
 
 
 @contextlib.contextmanager
-def _stopped_at_once() -> Iterator[threading.Event]:
-    stopped = threading.Event()
-    stopped.set()
-    yield stopped
+def _stopped_at_once() -> Iterator[list[int]]:
+    yield [signal.SIGTERM]
