@@ -181,7 +181,7 @@ def test_exploration_of_channels_is_in_the_graph(model_dir):
     tf.random.set_seed(4)
     ranked = rank(**{name: tf.constant(np.repeat(four[name], draws, axis=0), dtypes[name]) for name in dtypes})
     first, counts = np.unique(ranked["item_id"].numpy()[:, 0], return_counts=True)
-    propensity = (ranked["propensity_channel"] * ranked["propensity_item"]).numpy()[:, 0]
+    propensity = (ranked["propensity_channel"] * ranked["propensity_item"]).numpy()[:, 0].astype(float)
     expected = np.array([propensity[ranked["item_id"][:, 0] == name][0] for name in first])
     np.testing.assert_allclose(expected.sum(), 1.0, rtol=1e-5)
     assert len(set(expected.round(5))) >= 3  # the policy's item, the best of another channel, any other one
