@@ -11,6 +11,7 @@ pushed.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -31,9 +32,12 @@ FIRST_RUN = "FIRST_RUN"  # stands in the artifact of `LastBlessed` where nothing
 
 def versions(registry: str) -> list[int]:
     """Recorded versions, oldest first."""
-    if not fileio.exists(registry):
-        return []
-    return sorted(int(name.rstrip("/")) for name in fileio.listdir(registry) if name.rstrip("/").isdecimal())
+    return sorted(int(name) for name in _names(registry) if name.isdecimal())
+
+
+def _names(folder: str) -> list[str]:
+    """What a folder holds, nothing where there is none; remote listings end the names of folders in a slash."""
+    return [name.rstrip("/") for name in fileio.listdir(folder)] if fileio.exists(folder) else []
 
 
 def remove_partial(folder: str) -> None:
@@ -41,8 +45,8 @@ def remove_partial(folder: str) -> None:
 
     Where folders cannot be renamed at once, half of a version may be in its place already: it goes first.
     """
-    for name in fileio.listdir(folder) if fileio.exists(folder) else []:
-        partial = _PARTIAL.fullmatch(name.rstrip("/"))
+    for name in _names(folder):
+        partial = _PARTIAL.fullmatch(name)
         if partial:
             for path in (f"{folder.rstrip('/')}/{partial[1]}", f"{folder.rstrip('/')}/{partial[0]}"):
                 if fileio.exists(path):
@@ -52,6 +56,13 @@ def remove_partial(folder: str) -> None:
 def withdrawn_message(version: int) -> str:
     """Why a run ends whose model, pushed as this version, was taken back since."""
     return f"version {version}, the model of this run, was withdrawn; run the next day"
+
+
+def check_not_withdrawn(pushed: str) -> None:
+    """Raises `GateError` where a version was taken back since it was pushed to a place, `pushed`."""
+    folder, version = os.path.split(pushed)
+    if int(version) in versions(os.path.join(folder, WITHDRAWN)):
+        raise GateError(withdrawn_message(int(version)))
 
 
 def record(registry: str, version: int, parts: Mapping[str, str], texts: Mapping[str, str]) -> str:
@@ -98,7 +109,7 @@ def refuse(registry: str, date: str, texts: Mapping[str, str], keep: int) -> str
     for name, text in texts.items():
         io_utils.write_string_file(f"{folder}/{date}/.{name}", text)
         fileio.rename(f"{folder}/{date}/.{name}", f"{folder}/{date}/{name}", overwrite=True)
-    others = sorted({name.rstrip("/") for name in fileio.listdir(folder)} - {date}, reverse=True)
+    others = sorted(set(_names(folder)) - {date}, reverse=True)
     for old in others[max(keep, 1) - 1 :]:
         fileio.rmtree(f"{folder}/{old}")
     return f"{folder}/{date}"
@@ -132,8 +143,8 @@ def dates(registry: str) -> dict[int, str]:
 
 def believed(registry: str, date: str) -> set[str]:
     """Days that runs of earlier dates than this one learnt from or were judged by, and were blessed: no fault then."""
-    cards = [card(registry, version) for version, judged in dates(registry).items() if judged < date]
-    return {day for each in cards for day in each["window"]["dates"]}
+    windows = [card(registry, version)["window"] for version in versions(registry)]
+    return {day for window in windows if window["date"] < date for day in window["dates"]}
 
 
 def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:
@@ -148,8 +159,8 @@ def retain(registry: str, keep: int, serving: str | None = None) -> list[int]:
     removed = recorded[: max(len(recorded) - max(keep, 1), 0)]
     oldest = recorded[len(removed)] if recorded else 0
     for folder in (registry, *([serving] if serving else [])):
-        for name in fileio.listdir(folder) if fileio.exists(folder) else []:
-            if _HALF_REMOVED.fullmatch(name.rstrip("/")):
+        for name in _names(folder):
+            if _HALF_REMOVED.fullmatch(name):
                 fileio.rmtree(f"{folder.rstrip('/')}/{name}")
         for version in versions(folder):
             if version < oldest:

@@ -10,6 +10,7 @@ import pathlib
 from tfx.dsl.io import fileio
 
 PACKAGES = ("hrlrec_tf", "serving", "tfx_pipeline")
+_AT_ONCE = 1 << 20  # bytes
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -33,9 +34,12 @@ def of_source(root: pathlib.Path = _ROOT) -> str:
 
 
 def of_file(path: str) -> str:
-    """Digest of a text file's content, local or remote."""
+    """Digest of a file's content, local or remote."""
+    hashed = hashlib.sha256()
     with fileio.open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+        while block := file.read(_AT_ONCE):
+            hashed.update(block)
+    return hashed.hexdigest()
 
 
 def of_log(*paths: str) -> str:

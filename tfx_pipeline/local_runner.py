@@ -22,7 +22,6 @@ from tfx_pipeline import blessed, dag, digest, evaluator
 from tfx_pipeline.configs import IN_PROCESS, Daily, Digests, PipelineConfig, Thresholds
 from tfx_pipeline.dag import PipelineError
 from tfx_pipeline.pipeline import create_pipeline
-from tfx_pipeline.reports import GateError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +124,7 @@ def run(config: PipelineConfig, on_component: dag.Progress | None = None) -> Pip
     pushed = done["Pusher"].properties["pushed_model"]
     version = str(pushed["pushed_destination"]) if pushed["pushed"] else None
     if version is not None and not pathlib.Path(version).exists():
-        served = pathlib.Path(version)
-        if (served.parent / blessed.WITHDRAWN / served.name).exists():
-            raise GateError(blessed.withdrawn_message(int(served.name)))
+        blessed.check_not_withdrawn(version)
         raise PipelineError(
             f"the version this model was pushed to, {version}, was removed since; delete {metadata_file} to train and "
             "push anew"

@@ -4,7 +4,6 @@ TFX's own executor copies straight to `<seconds since 1970>/`. Killed there, it 
 killed before its run is recorded, or run again because a limit changed, it pushes the same model twice.
 """
 
-import hashlib
 import os
 import time
 from typing import Any
@@ -18,11 +17,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, proto_utils
 
-from tfx_pipeline import blessed
+from tfx_pipeline import blessed, digest
 from tfx_pipeline.reports import GateError
 
 FINGERPRINT = "fingerprint.pb"  # of a SavedModel: hashes of its graph and weights
-_AT_ONCE = 1 << 20  # bytes
 
 
 class Executor(executor.Executor):
@@ -105,7 +103,7 @@ def _equal(model: str, version: str) -> bool:
     """
     names = _files(model)
     return names == _files(version) and all(
-        _digest(os.path.join(model, name)) == _digest(os.path.join(version, name))
+        digest.of_file(os.path.join(model, name)) == digest.of_file(os.path.join(version, name))
         for name in sorted(names, key=lambda name: (name != FINGERPRINT, name))
     )
 
@@ -114,11 +112,3 @@ def _files(folder: str) -> set[str]:
     return {
         os.path.relpath(os.path.join(place, name), folder) for place, _, names in fileio.walk(folder) for name in names
     }
-
-
-def _digest(path: str) -> bytes:
-    hashed = hashlib.sha256()
-    with fileio.open(path, "rb") as file:
-        while block := file.read(_AT_ONCE):
-            hashed.update(block)
-    return hashed.digest()

@@ -11,8 +11,6 @@ from tfx.utils import path_utils
 from tfx_pipeline import blessed, card, evaluator, reports
 from tfx_pipeline.window import Window
 
-NOT_PUSHED = "the model was not pushed"
-
 
 @tfx.dsl.components.component
 def ReleaseGate(
@@ -72,7 +70,7 @@ def ReleaseGate(
     )
     if faults:
         place = blessed.refuse(registry, date, card.files(written), keep)
-        reports.stop(faults, f"{NOT_PUSHED} (its card: {place}/{blessed.CARD_TEXT})")
+        reports.stop(faults, f"the model was not pushed (its card: {place}/{blessed.CARD_TEXT})")
     for name, text in card.files(written).items():
         with fileio.open(f"{model_card.uri}/{name}", "w") as file:
             file.write(text)
@@ -103,11 +101,10 @@ def RecordBlessed(
     Raises:
       GateError: the version was withdrawn since it was pushed.
     """
-    served, version = os.path.split(pushed.get_string_custom_property("pushed_destination"))
-    if int(version) in blessed.versions(os.path.join(served, blessed.WITHDRAWN)):
-        raise reports.GateError(blessed.withdrawn_message(int(version)))
+    place = pushed.get_string_custom_property("pushed_destination")
+    blessed.check_not_withdrawn(place)
     written = _json(f"{model_card.uri}/{blessed.CARD}")
-    written["version"] = int(version)
+    written["version"] = int(os.path.basename(place))
     blessed.record(
         registry,
         written["version"],

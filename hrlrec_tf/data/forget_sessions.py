@@ -110,6 +110,13 @@ def forget_records(file: pathlib.Path, users: Collection[bytes]) -> Records:
     return Records(kept, removed, round(rows), frozenset(found))
 
 
+def replace(file: pathlib.Path, content: bytes) -> None:
+    """Gives a file other content, all at once."""
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(file)
+
+
 def _session_files(folder: pathlib.Path, requests: Mapping[str, int]) -> dict[str, list[pathlib.Path]]:
     """Split -> its files; a layout that is not known must not read as sessions without these users."""
     folders = {split: [folder / layout.format(split) for layout in _LAYOUTS] for split in SPLITS}
@@ -146,16 +153,14 @@ def _forget_rejected(file: pathlib.Path, ids: Collection[str], column: str | Non
         lines = list(source)
     left = [line for line in lines if not _names_one(json.loads(line)["values"].items(), ids, column)]
     if len(left) < len(lines):
-        partial = file.with_name(f".{file.name}.partial")
-        partial.write_bytes(gzip.compress("".join(left).encode("utf-8"), mtime=0))
-        partial.replace(file)
+        replace(file, gzip.compress("".join(left).encode("utf-8"), mtime=0))
     return len(lines) - len(left)
 
 
 def _names_one(values: Iterable[tuple[str, Any]], ids: Collection[str], column: str | None) -> bool:
     """Whether a rejected row is of one of some users; the text of a line that was not taken apart may be."""
     for name, value in values:
-        if column in (None, name) and str(value) in ids:
+        if (column is None or name in (column, "user_id")) and str(value) in ids:
             return True
         if name == "text" and any(masking.names(value, user) for user in ids):
             return True

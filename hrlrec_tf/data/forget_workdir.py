@@ -132,7 +132,7 @@ def _forget_frequent(file: pathlib.Path) -> int:
                 lists.ClearField("top_values")
                 lists.ClearField("rank_histogram")
     if removed:
-        _replace(file, statistics.SerializeToString())
+        forget_sessions.replace(file, statistics.SerializeToString())
     return removed
 
 
@@ -152,11 +152,5 @@ def _forget_known(file: pathlib.Path, users: Collection[bytes], found: set[str])
         taken.add(text)
         lines[number] = text
     if theirs:
-        _replace(file, b"\n".join(lines))
+        forget_sessions.replace(file, b"\n".join(lines))
     return len(theirs)
-
-
-def _replace(file: pathlib.Path, content: bytes) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(file)

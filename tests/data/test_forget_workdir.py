@@ -99,7 +99,8 @@ def test_a_place_forgotten_twice_has_a_text_of_its_own(work):
 @pytest.mark.parametrize(("column", "left"), [(None, 0), ("uid", 0), ("user_id", 1)])
 def test_rejected_rows_have_the_columns_of_the_log(work, column, left):
     file = work / "pipeline/SessionExampleGen/examples/3/rejected/more.jsonl.gz"
-    file.write_bytes(gzip.compress(json.dumps({"values": {"uid": GONE, "clicks": -1}}).encode()))
+    rows = ({name: GONE, "clicks": -1} for name in ("uid", "user_id"))
+    file.write_bytes(gzip.compress("\n".join(json.dumps({"values": row}) for row in rows).encode()))
     forget_workdir.forget(work, [GONE], column)
     assert len(gzip.decompress(file.read_bytes()).splitlines()) == left
 
